@@ -1,0 +1,195 @@
+"""params.yaml as a frozen, validated object; a function gets its section, not the whole."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import ParamsError
+
+PATH = Path("params.yaml")
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+CheckName = Literal[
+    "labels", "ids", "duplicates", "seconds", "finite", "silent", "clipped",
+    "speakers_per_class", "fold_classes", "speaker_overlap",
+]  # fmt: skip
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Corpus(Section):
+    name: str
+    path: str
+
+
+class Validate(Section):
+    min_seconds: NonNegative
+    max_seconds: Positive
+    silence_dbfs: float
+    clipped_fraction: Fraction
+    min_speakers_per_class: Count
+    warn: list[CheckName]
+
+
+class Split(Section):
+    leave_out: Literal["speaker", "session"]
+    inner_validation: bool
+
+
+class Features(Section):
+    kind: Literal["mfcc", "log_mel", "spectrogram"]
+    n_fft: Count
+    hop_length: Count
+    n_mels: Count
+    fmin: NonNegative
+    fmax: Positive
+    n_mfcc: Count
+    log_offset: Positive
+    clip: Positive
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Features":
+        if self.fmin >= self.fmax:
+            raise ValueError(f"fmin ({self.fmin} Hz) must lie below fmax ({self.fmax} Hz)")
+        if self.n_mfcc > self.n_mels:
+            raise ValueError(f"n_mfcc ({self.n_mfcc}) must not exceed n_mels ({self.n_mels})")
+        return self
+
+
+class Model(Section):
+    stem_filters: Count
+    body_filters: Annotated[list[Count], Field(min_length=4, max_length=4)]
+    head_filters: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    l2: NonNegative
+    bn_momentum: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Train(Section):
+    loss: Literal["cross_entropy", "focal"]
+    focal_gamma: NonNegative
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    hold_epochs: Annotated[int, Field(ge=0)]
+    decay_epochs: Count
+    decay: NonNegative
+    precision: Literal["float32", "bfloat16"]
+
+
+class Fold(Section):
+    tolerance: Positive
+
+
+class Quantize(Section):
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    distill: Fraction
+
+
+class Convert(Section):
+    representative_clips: Count
+
+
+class Evaluate(Section):
+    board: str
+    exact_clips: Count
+    runtime_flash_bytes: Annotated[int, Field(ge=0)]
+    over_budget: Literal["report", "fail"]
+
+
+class Params(Section):
+    input_len: Positive
+    sample_rate: Count
+    seed: Annotated[int, Field(ge=0)]
+    corpus: Corpus
+    validation: Annotated[Validate, Field(alias="validate")]
+    split: Split
+    features: Features
+    model: Model
+    train: Train
+    fold: Fold
+    quantize: Quantize
+    convert: Convert
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Params":
+        if self.features.fmax > self.sample_rate / 2:
+            raise ValueError(
+                f"features.fmax ({self.features.fmax} Hz) lies above half the sample_rate ({self.sample_rate} Hz)"
+            )
+        if self.input_len * self.sample_rate < self.features.n_fft:
+            raise ValueError(
+                f"input_len ({self.input_len} s) is shorter than one window of features.n_fft ({self.features.n_fft} samples)"
+            )
+        return self
+
+
+def _line(error: Any) -> str:
+    """One of pydantic's errors as `dotted.name: what was expected, found what`."""
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{name}: unknown parameter, remove it or correct its name"
+    if error["type"] == "missing":
+        return f"{name}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    if not name:
+        return message
+    if error["type"] == "value_error":
+        return f"{name}: {message}"
+    return f"{name}: {message[0].lower()}{message[1:]}, found {error['input']!r}"
+
+
+def load(path: Path | str = PATH) -> Params:
+    """Read and check params.yaml.
+
+    Raises
+    ------
+    ParamsError
+        The file is missing, is not YAML, or has an unknown, missing or ill-typed entry, which the
+        message names by its dotted name.
+    """
+    path = Path(path)
+    try:
+        content = YAML(typ="safe").load(path)  # YAML 1.2, as DVC reads it
+    except FileNotFoundError:
+        raise ParamsError(
+            f"no {path} in {Path.cwd()}: run this from the root of the project"
+        ) from None
+    except YAMLError as error:
+        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: expected sections of parameters, found {content!r}")
+    try:
+        return Params.model_validate(content)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(_line(problem) for problem in error.errors())
+        raise ParamsError(f"{path}: {problems}") from None
+
+
+def select(names: tuple[str, ...]) -> Any:
+    """The sections in `names` and nothing else.
+
+    A stage that reads a parameter it does not declare fails with AttributeError, and a test
+    compares what stages declare with dvc.yaml: so dvc.yaml cannot miss a parameter.
+    """
+    params = load()
+    attributes = {"validate": "validation"}
+    return SimpleNamespace(
+        **{
+            attributes.get(name, name): getattr(params, attributes.get(name, name))
+            for name in names
+        }
+    )

@@ -1,0 +1,46 @@
+"""Every file that one stage writes and another reads, in the order in which they come to be."""
+
+from pathlib import Path
+
+from pipeline.errors import MissingError
+
+# ingest
+CLIPS = Path("data/clips")
+MANIFEST = Path("data/manifest.csv")
+# validate
+VALIDATION = Path("reports/validation.json")
+VALIDATION_PAGE = Path("reports/validation.html")
+FOLDS = Path("data/folds.csv")
+# features
+FEATURES = Path("data/features")
+# train
+FLOAT = Path("models/float")
+PAPER_PROTOCOL = Path("models/paper_protocol.csv")
+LEARNING_CURVES = Path("reports/learning_curves.csv")
+# fold
+FOLDED = Path("models/folded")
+FOLD_ERROR = Path("reports/fold_error.json")
+# quantize
+QAT = Path("models/qat")
+QUANTIZE_CURVES = Path("reports/quantize_curves.csv")
+# convert
+TFLITE = Path("models/tflite")
+CONVERSION = Path("reports/conversion.json")
+MODEL = TFLITE / "final" / "model.tflite"  # the one to deploy
+# evaluate
+METRICS = Path("metrics.json")
+PREDICTIONS = Path("predictions.csv")
+EVALUATION = Path("reports/evaluation.json")
+FOLD_SCORES = Path("reports/fold_scores.csv")
+
+
+def require(path: Path) -> Path:
+    """`path`, which an earlier stage wrote; MissingError where it did not."""
+    if not path.exists():
+        raise MissingError(f"no {path}; an earlier stage writes it: run `dvc repro`")
+    return path
+
+
+def model(folder: Path, fold: str) -> Path:
+    """Where the Keras model of a fold lies."""
+    return folder / f"{fold}.h5"
