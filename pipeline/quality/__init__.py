@@ -1,0 +1,1 @@
+"""What is measured of the data, and what is expected of it."""
