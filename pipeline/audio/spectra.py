@@ -1,0 +1,58 @@
+"""The network's input: MFCC as in the paper, and its two alternatives.
+
+Definitions follow the paper's reference implementation, which uses `tf.signal`: magnitude (not
+power) spectrum, HTK mel bands without area normalisation, natural logarithm, DCT-II.
+"""
+
+from functools import lru_cache
+
+import librosa
+import numpy as np
+
+from pipeline.params import Features
+
+
+def frames(n: int, p: Features) -> int:
+    """How many frames `n` samples give, without centring."""
+    return (n - p.n_fft + p.hop_length) // p.hop_length
+
+
+def bins(p: Features) -> int:
+    """How many values a frame has."""
+    return {"mfcc": p.n_mfcc, "log_mel": p.n_mels, "spectrogram": p.n_fft // 2 + 1}[p.kind]
+
+
+@lru_cache(maxsize=4)
+def mel_filters(sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    """Triangles of the mel bands [shape=(n_mels, 1 + n_fft // 2)]."""
+    return librosa.filters.mel(  # type: ignore[attr-defined]
+        sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax, htk=True, norm=None
+    )
+
+
+def features(y: np.ndarray, sr: int, p: Features) -> np.ndarray:
+    """Features of a clip.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)], within plus or minus 1
+    sr : in Hz
+    p : what to compute
+
+    Returns
+    -------
+    np.ndarray [shape=(frames(n), bins)], float32
+        `mfcc`: coefficients, limited to plus or minus `clip`. `log_mel`: natural logarithm of the
+        mel bands' magnitudes. `spectrogram`: magnitudes.
+    """
+    spectrum = np.abs(librosa.stft(y, n_fft=p.n_fft, hop_length=p.hop_length, center=False))
+    if p.kind == "spectrogram":
+        return spectrum.T.astype(np.float32)
+    mel = mel_filters(sr, p.n_fft, p.n_mels, p.fmin, p.fmax) @ spectrum
+    log_mel = np.log(mel + p.log_offset)
+    if p.kind == "log_mel":
+        return log_mel.T.astype(np.float32)
+    mfcc = librosa.feature.mfcc(S=log_mel, n_mfcc=p.n_mfcc, dct_type=2, norm="ortho")
+    # librosa scales the first row of the DCT by 1/√N, tf.signal and CMSIS-DSP by √(2/N) as the others.
+    mfcc[0] *= np.sqrt(2)
+    return np.clip(mfcc, -p.clip, p.clip).T.astype(np.float32)

@@ -1,0 +1,49 @@
+"""The features and labels of all clips in memory, and a fold's sides of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import features, manifest
+from pipeline.splits import Fold
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All clips.
+
+    ids : in the order of the arrays
+    x : features [shape=(clips, frames, bins, 1)], float32
+    y : class numbers [shape=(clips,)]
+    labels : the classes, by number
+    speakers : of each clip
+    """
+
+    ids: list[str]
+    x: np.ndarray
+    y: np.ndarray
+    labels: list[str]
+    speakers: list[str]
+
+    def rows(self, ids: list[str]) -> np.ndarray:
+        """Positions of the clips `ids`."""
+        position = {clip: row for row, clip in enumerate(self.ids)}
+        return np.array([position[clip] for clip in ids], dtype=np.intp)
+
+    def sides(self, fold: Fold) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions of the fold's train, validation and test clips."""
+        return self.rows(fold.train), self.rows(fold.validation), self.rows(fold.test)
+
+
+def load() -> Dataset:
+    """What ingest and features wrote."""
+    table = manifest.read()
+    labels = manifest.labels(table)
+    ids = list(table["clip"])
+    return Dataset(
+        ids=ids,
+        x=features.load(ids),
+        y=table["label"].map(labels.index).to_numpy(),
+        labels=labels,
+        speakers=list(table["speaker"]),
+    )
