@@ -1,0 +1,43 @@
+"""Stage 5, fold: batch normalisation goes into the convolutions, and the difference is measured."""
+
+import json
+
+import numpy as np
+
+from pipeline import dataset, params, paths, splits
+from pipeline.errors import ModelError, run
+from pipeline.models import files
+from pipeline.models.folding import fold
+from pipeline.models.training import predict
+from pipeline.outputs import staged
+
+PARAMS = ("fold",)
+
+
+def main() -> None:
+    p = params.select(PARAMS)
+    data = dataset.load()
+    errors = {}
+    with staged(paths.FOLDED, paths.FOLD_ERROR) as (folder, error_file):
+        folder.mkdir()
+        for part in splits.read():
+            model = files.load(paths.model(paths.FLOAT, part.name))
+            folded = fold(model)
+            # All clips of the fold, with the statistics that training left in the normalisations.
+            x = data.x[data.rows(part.training_side + part.test)]
+            errors[part.name] = float(np.abs(predict(folded, x) - predict(model, x)).max())
+            files.save(folded, paths.model(folder, part.name))
+        worst = max(errors, key=errors.__getitem__)
+        if not errors[worst] <= p.fold.tolerance:
+            raise ModelError(
+                f"folding changes probabilities of fold {worst} by {errors[worst]:.1e}, fold.tolerance "
+                f"allows {p.fold.tolerance:.1e}: the variances of some channels are too small to fold"
+            )
+        error_file.write_text(
+            json.dumps({"largest": errors[worst], "folds": errors}, indent=2) + "\n", "utf-8"
+        )
+    print(f"fold: {len(errors)} models, probabilities differ by {errors[worst]:.1e} at most")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,73 @@
+"""Light-SERNet (Aftab, Morsali, Ghaemmaghami, Champagne: ICASSP 2022).
+
+Three parallel paths look at time (11×1), frequency (1×9) and both (3×3); their pooled outputs are
+concatenated and go through four blocks of convolution and one of 1×1, then a global average.
+"""
+
+import tf_keras
+from tf_keras import layers
+
+from pipeline.params import Model
+
+STEM_KERNELS = {"time": (11, 1), "frequency": (1, 9), "both": (3, 3)}
+BODY_POOLS = [(2, 2), (2, 2), (2, 1), (2, 1)]
+
+
+def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_keras.Model:
+    """The network of the paper; 463,431 parameters with the paper's widths and 7 classes.
+
+    Input [shape=(batch, frames, bins, 1)], output probabilities [shape=(batch, classes)]. Layers
+    have fixed names and seeds, so that two builds in one process are the same.
+    """
+    seeds = iter(range(seed * 100, seed * 100 + 100))
+
+    def convolution(x, filters: int, kernel: tuple[int, int], name: str, **options):  # type: ignore[no-untyped-def]
+        x = layers.Conv2D(
+            filters,
+            kernel,
+            padding="same",
+            kernel_initializer=tf_keras.initializers.GlorotUniform(seed=next(seeds)),
+            name=f"{name}_conv",
+            **options,
+        )(x)
+        x = layers.BatchNormalization(momentum=p.bn_momentum, name=f"{name}_bn")(x)
+        return layers.ReLU(name=f"{name}_relu")(x)
+
+    l2 = tf_keras.regularizers.L2(p.l2)
+    inputs = layers.Input((frames, bins, 1), name="features")
+    paths = [
+        layers.AveragePooling2D((2, 2), padding="same", name=f"{name}_pool")(
+            convolution(inputs, p.stem_filters, kernel, name)
+        )
+        for name, kernel in STEM_KERNELS.items()
+    ]
+    x = layers.Concatenate(name="paths")(paths)
+    for number, (filters, pool) in enumerate(zip(p.body_filters, BODY_POOLS, strict=True), 1):
+        name = f"body{number}"
+        x = convolution(x, filters, (3, 3), name, use_bias=False, kernel_regularizer=l2)
+        x = layers.AveragePooling2D(pool, padding="same", name=f"{name}_pool")(x)
+    x = convolution(x, p.head_filters, (1, 1), "head", use_bias=False, kernel_regularizer=l2)
+    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+    x = layers.Dropout(p.dropout, seed=next(seeds), name="dropout")(x)
+    outputs = layers.Dense(
+        classes,
+        activation="softmax",
+        kernel_initializer=tf_keras.initializers.GlorotUniform(seed=next(seeds)),
+        # Probabilities stay in full precision when the rest is computed in bfloat16.
+        dtype="float32",
+        name="emotion",
+    )(x)
+    return tf_keras.Model(inputs, outputs, name="light_sernet")
+
+
+def macs(model: tf_keras.Model) -> int:
+    """Multiply-accumulates of one inference: convolutions and dense layers."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            _, rows, columns, filters = layer.output_shape
+            kernel_rows, kernel_columns = layer.kernel_size
+            total += rows * columns * filters * kernel_rows * kernel_columns * layer.input_shape[-1]
+        elif isinstance(layer, layers.Dense):
+            total += layer.input_shape[-1] * layer.units
+    return total
