@@ -1,0 +1,1 @@
+"""The device: boards, the arena that TFLite Micro needs, and the memory budget."""

@@ -1,0 +1,40 @@
+"""The result as a table for a terminal of 80 columns."""
+
+from typing import Any
+
+ROWS = {
+    "float": "float",
+    "ptq": "int8, post-training",
+    "qat": "int8, fine-tuned",
+    "int8": "int8, ships",
+    "paper_protocol": "float, paper's protocol",
+}
+
+
+def render(metrics: dict[str, Any]) -> str:
+    """metrics.json as text; every figure is printed with its protocol."""
+    model, mcu = metrics["model"], metrics["mcu"]
+    lines = [
+        f"{metrics['corpus']}: {metrics['clips']} clips, {metrics['classes']} classes, {metrics['folds']} folds",
+        "",
+        f"{'':24} {'UA %':>7} {'WA %':>7} {'F1 %':>7} {'± folds':>8}  protocol",
+    ]
+    for key, name in ROWS.items():
+        row = metrics[key]
+        protocol = "best epoch on test fold" if key == "paper_protocol" else "honest"
+        lines.append(
+            f"{name:24} {row['ua']:7.2f} {row['wa']:7.2f} {row['f1']:7.2f} {row['ua_std']:8.2f}  {protocol}"
+        )
+    margin = mcu["arena_limit_bytes"] - mcu["arena_bytes"]
+    flash_margin = mcu["flash_limit_bytes"] - mcu["flash_bytes"]
+    lines += [
+        "",
+        f"model   {model['params']:,} parameters, {model['macs']:,} MACs, file {model['flash_bytes']:,} bytes",
+        f"arena   {mcu['arena_bytes']:>9,} of {mcu['arena_limit_bytes']:,} bytes ({margin:+,} left)",
+        f"flash   {mcu['flash_bytes']:>9,} of {mcu['flash_limit_bytes']:,} bytes ({flash_margin:+,} left), runtime included",
+        f"board   {mcu['board']}: {'fits' if mcu['fits'] else 'DOES NOT FIT'}",
+        f"bits    TFLite Micro and LiteRT's reference kernels differ by {metrics['agreement']['tflm_vs_litert_reference']}",
+    ]
+    if metrics["corpus"] == "demo":
+        lines += ["", "The demo corpus is synthesized: its scores say nothing about people."]
+    return "\n".join(lines)

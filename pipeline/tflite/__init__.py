@@ -1,0 +1,1 @@
+"""What is done with a flatbuffer: writing it, reading it, running it."""

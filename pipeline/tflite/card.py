@@ -1,0 +1,34 @@
+"""The card of a model: what one has to know to feed it, in a JSON file beside it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.params import Features
+
+
+@dataclass(frozen=True)
+class Card:
+    """`labels` in the order of the outputs; `kind` is how the eight bits were reached, ptq or qat."""
+
+    labels: list[str]
+    input_len: float
+    sample_rate: int
+    features: dict[str, Any]
+    kind: str
+
+    def feature_params(self) -> Features:
+        return Features.model_validate(self.features)
+
+
+def write(card: Card, model: Path) -> None:
+    text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
+    model.with_suffix(".json").write_text(text + "\n", "utf-8")
+
+
+def read(model: Path) -> Card:
+    """The card of `model`; MissingError where model or card are missing."""
+    paths.require(model)
+    return Card(**json.loads(paths.require(model.with_suffix(".json")).read_text("utf-8")))
