@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `sernet`."""
+
+from pipeline.cli import main
+
+main()

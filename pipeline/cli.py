@@ -1,0 +1,141 @@
+"""`sernet`: one command per stage, and what one does with the result.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import BudgetError, SernetError, run
+
+app = typer.Typer(
+    name="sernet",
+    help="Speech emotion recognition, from a folder of recordings to an int8 model on a microcontroller.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+STAGES = {
+    "ingest": "Decode the corpus to mono audio at one rate, and write the manifest.",
+    "validate": "Check manifest, audio and split; write the page reports/validation.html.",
+    "features": "Compute one array of features per clip, from the cache where it can.",
+    "train": "Train one float model per fold and one on all speakers.",
+    "fold": "Fold batch normalisation into the convolutions and measure the difference.",
+    "quantize": "Fine-tune the folded models for eight bits.",
+    "convert": "Write the flatbuffers and choose the int8 model that ships.",
+    "evaluate": "Score every test clip once, and measure memory on the board.",
+}
+
+
+def _add(stage: str, text: str) -> None:
+    @app.command(stage, help=text, rich_help_panel="Stages")
+    def command() -> None:
+        import_module(f"pipeline.{stage}").main()
+
+
+for _stage, _text in STAGES.items():
+    _add(_stage, _text)
+
+
+@app.command("predict")
+def predict_command(
+    files: Annotated[list[Path], typer.Argument(help="Recordings, any format and rate.")],
+    model: Annotated[
+        Path, typer.Option(help="An int8 model, with its card (.json) beside it.")
+    ] = Path("models/tflite/final/model.tflite"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Print the emotion that the int8 model hears in each recording."""
+    from dataclasses import asdict
+
+    from pipeline.predict import predict
+
+    for prediction in predict(files, model):
+        if as_json:
+            typer.echo(json.dumps(asdict(prediction), ensure_ascii=False))
+            continue
+        ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+        typer.echo(f"{prediction.file}: {prediction.label}")
+        for label, probability in ranked:
+            typer.echo(f"  {label:12} {probability:6.1%} {'█' * round(40 * probability)}")
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, and what is missing and how to get it."""
+    from pipeline.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        remedy = f"   -> {finding.remedy}" if finding.remedy else ""
+        typer.echo(f"{'!!' if finding.remedy else 'ok'} {finding.name:30} {finding.found}{remedy}")
+    if wrong := [finding.name for finding in findings if finding.remedy]:
+        raise SernetError(f"{len(wrong)} of {len(findings)} are not as they should be, marked !!")
+
+
+@app.command()
+def report(
+    metrics: Annotated[Path, typer.Option(help="A metrics.json.")] = Path("metrics.json"),
+) -> None:
+    """Print the result as a table."""
+    from pipeline.reporting.table import render
+
+    typer.echo(render(_json(metrics)))
+
+
+@app.command()
+def budget() -> None:
+    """Say whether the model fits the board; exit status 1 when it does not."""
+    found = _json(Path("reports/evaluation.json"))["budget"]
+    if found["advice"]:
+        raise BudgetError(found["advice"])
+    typer.echo(
+        f"fits {found['board_name']}: arena {found['arena_bytes']:,} of {found['arena_limit_bytes']:,} bytes, "
+        f"flash {found['flash_bytes']:,} of {found['flash_limit_bytes']:,} bytes"
+    )
+
+
+@app.command()
+def boards() -> None:
+    """List the boards that evaluate.board takes."""
+    from pipeline.mcu.boards import load
+
+    typer.echo(f"{'name':18} {'RAM':>9} {'flash':>9}  core")
+    for name, board in load().items():
+        typer.echo(
+            f"{name:18} {board.ram:9,} {board.flash:9,}  {board.core}, {board.mhz} MHz: {board.name}"
+        )
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+) -> None:
+    """Write the demo corpus as wav files, to listen to."""
+    from pipeline.corpora.demo import read_recipe, utterances
+    from pipeline.corpora.synthesis import synthesize
+    from pipeline.outputs import staged
+
+    if folder.exists():
+        raise SernetError(f"{folder} is there already, expected a new folder: name another")
+    said = utterances(read_recipe(Path("data/corpora/demo")))
+    with staged(folder) as (partial,):
+        partial.mkdir()
+        synthesize(said, partial)
+    typer.echo(f"{len(said)} recordings in {folder}")
+
+
+def _json(file: Path) -> Any:
+    from pipeline.paths import require
+
+    return json.loads(require(file).read_text("utf-8"))
+
+
+def main() -> None:
+    run(app)

@@ -1,0 +1,71 @@
+"""Whether this machine has what the pipeline needs, and how to get what is missing."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGES = [
+    "ai-edge-litert", "dvc", "espeakng-loader", "great-expectations", "joblib", "librosa", "numpy",
+    "pandas", "pydantic", "scikit-learn", "soundfile", "soxr", "tensorflow",
+    "tensorflow-model-optimization", "tf-keras", "tflite-micro", "typer",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `remedy` is empty when all is well."""
+
+    name: str
+    found: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at Python, the packages, git, DVC's place and the corpus, without importing TensorFlow."""
+    version = sys.version_info
+    findings = [
+        Finding(
+            "python",
+            platform.python_version(),
+            ""
+            if (3, 11) <= version < (3, 14)
+            else "needs 3.11 to 3.13: make clean, then make env PYTHON=…",
+        )
+    ]
+    for package in PACKAGES:
+        try:
+            findings.append(Finding(package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(Finding(package, "missing", "make env"))
+    git = shutil.which("git")
+    findings.append(
+        Finding("git", git or "missing", "" if git else "install git: DVC's experiments need it")
+    )
+    dvc = shutil.which("dvc")
+    findings.append(
+        Finding(
+            "dvc command",
+            dvc or "not on PATH",
+            "" if dvc else ". .venv/bin/activate",
+        )
+    )
+    for name in ("params.yaml", "dvc.yaml"):
+        there = Path(name).is_file()
+        findings.append(
+            Finding(
+                name,
+                "found" if there else "missing",
+                "" if there else "change into the root of the project",
+            )
+        )
+    findings.append(Finding("cores", str(os.cpu_count())))
+    model = Path("models/tflite/final/model.tflite")
+    findings.append(
+        Finding("model", str(model) if model.is_file() else "not made yet (dvc repro makes it)")
+    )
+    return findings
