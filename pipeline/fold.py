@@ -7,7 +7,7 @@ import numpy as np
 from pipeline import dataset, params, paths, splits
 from pipeline.errors import ModelError, run
 from pipeline.models import files
-from pipeline.models.folding import fold
+from pipeline.models.folding import classifier_as_convolution, fold
 from pipeline.models.training import predict
 from pipeline.outputs import staged
 
@@ -22,7 +22,7 @@ def main() -> None:
         folder.mkdir()
         for part in splits.read():
             model = files.load(paths.model(paths.FLOAT, part.name))
-            folded = fold(model)
+            folded = classifier_as_convolution(fold(model))
             # All clips of the fold, with the statistics that training left in the normalisations.
             x = data.x[data.rows(part.training_side + part.test)]
             errors[part.name] = float(np.abs(predict(folded, x) - predict(model, x)).max())

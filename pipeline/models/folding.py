@@ -5,6 +5,7 @@ the graph (a batch normalisation whose input is the output of a linear convoluti
 that nothing else reads), not by layers' names.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,43 @@ def _normalised_by(
     return takes_in
 
 
+Replacement = Callable[[layers.Layer], "list[tuple[layers.Layer, list[np.ndarray]]] | None"]
+
+
+def _rebuild(model: tf_keras.Model, replace: Replacement) -> tf_keras.Model:
+    """A new model of new layers.
+
+    `replace` gives for a layer the layers that stand in its place, with their weights; none at all
+    for a layer that falls away, None for one that stays as it is.
+    """
+    producers = _producers(model)
+    tensors: dict[str, Any] = {}
+    weights: list[tuple[layers.Layer, list[np.ndarray]]] = []
+    for layer in model.layers:
+        if isinstance(layer, layers.InputLayer):
+            tensors[layer.name] = layers.Input(
+                layer.input_shape[0][1:], dtype=layer.dtype, name=layer.name
+            )
+            continue
+        inputs = [tensors[parent.name] for parent in producers[layer.name]]
+        tensor = inputs if len(inputs) > 1 else inputs[0]
+        stand_ins = replace(layer)
+        if stand_ins is None:
+            stand_ins = [(type(layer).from_config(layer.get_config()), layer.get_weights())]
+        for new, values in stand_ins:
+            tensor = new(tensor)
+            weights.append((new, values))
+        tensors[layer.name] = tensor
+    built = tf_keras.Model(
+        [tensors[name] for name in model.input_names],
+        [tensors[name] for name in model.output_names],
+        name=model.name,
+    )
+    for new, values in weights:
+        new.set_weights(values)
+    return built
+
+
 def fold(model: tf_keras.Model) -> tf_keras.Model:
     """The same function without batch normalisation.
 
@@ -89,44 +127,68 @@ def fold(model: tf_keras.Model) -> tf_keras.Model:
     ModelError
         A batch normalisation stands where it cannot be folded.
     """
-    producers = _producers(model)
-    takes_in = _normalised_by(model, producers)
-    tensors: dict[str, Any] = {}
-    weights: dict[str, list[np.ndarray]] = {}
-    for layer in model.layers:
-        inputs = [tensors[parent.name] for parent in producers[layer.name]]
-        if isinstance(layer, layers.InputLayer):
-            tensors[layer.name] = layers.Input(
-                layer.input_shape[0][1:], dtype=layer.dtype, name=layer.name
-            )
-            continue
+    takes_in = _normalised_by(model, _producers(model))
+
+    def replace(layer: layers.Layer) -> list[tuple[layers.Layer, list[np.ndarray]]] | None:
         if isinstance(layer, layers.BatchNormalization):
-            tensors[layer.name] = inputs[0]
-            continue
-        config = layer.get_config()
-        weights[layer.name] = layer.get_weights()
-        if layer.name in takes_in:
-            bn = takes_in[layer.name]
-            kernel = weights[layer.name][0]
-            channels = kernel.shape[-1]
-            bias = weights[layer.name][1] if layer.use_bias else np.zeros(channels, np.float32)
-            gamma = bn.gamma.numpy() if bn.scale else np.ones(channels, np.float32)
-            beta = bn.beta.numpy() if bn.center else np.zeros(channels, np.float32)
-            weights[layer.name] = list(
-                fold_weights(
-                    kernel, bias, gamma, beta,
-                    bn.moving_mean.numpy(), bn.moving_variance.numpy(), bn.epsilon,
+            return []
+        if layer.name not in takes_in:
+            return None
+        bn = takes_in[layer.name]
+        kernel, *rest = layer.get_weights()
+        channels = kernel.shape[-1]
+        folded = fold_weights(
+            kernel,
+            rest[0] if rest else np.zeros(channels, np.float32),
+            bn.gamma.numpy() if bn.scale else np.ones(channels, np.float32),
+            bn.beta.numpy() if bn.center else np.zeros(channels, np.float32),
+            bn.moving_mean.numpy(),
+            bn.moving_variance.numpy(),
+            bn.epsilon,
+        )
+        return [(type(layer).from_config({**layer.get_config(), "use_bias": True}), list(folded))]
+
+    return _rebuild(model, replace)
+
+
+def classifier_as_convolution(model: tf_keras.Model) -> tf_keras.Model:
+    """The same function with the dense softmax layer as a convolution of 1×1.
+
+    TFLite Micro rounds the output of FULLY_CONNECTED twice, LiteRT's reference kernel once, and one
+    logit in a thousand differs by a step; both round CONV_2D alike. A dense layer behind a global
+    average is such a convolution, with the same weights and the same MACs.
+
+    Raises
+    ------
+    ModelError
+        A dense layer stands elsewhere than between a global average and the output.
+    """
+    producers = _producers(model)
+    averages = set()
+    for layer in model.layers:
+        if isinstance(layer, layers.Dense):
+            (before,) = producers[layer.name]
+            while isinstance(before, layers.Dropout):
+                (before,) = producers[before.name]
+            if not isinstance(before, layers.GlobalAveragePooling2D):
+                raise ModelError(
+                    f"dense layer {layer.name} does not follow a global average, it cannot be a convolution of 1×1"
                 )
-            )  # fmt: skip
-            config["use_bias"] = True
-        new = type(layer).from_config(config)
-        tensors[layer.name] = new(inputs if len(inputs) > 1 else inputs[0])
-    folded = tf_keras.Model(
-        [tensors[name] for name in model.input_names],
-        [tensors[name] for name in model.output_names],
-        name=f"{model.name}_folded",
-    )
-    for layer in folded.layers:
-        if layer.name in weights:
-            layer.set_weights(weights[layer.name])
-    return folded
+            averages.add(before.name)
+
+    def replace(layer: layers.Layer) -> list[tuple[layers.Layer, list[np.ndarray]]] | None:
+        if layer.name in averages:
+            return [(layers.GlobalAveragePooling2D(keepdims=True, name=layer.name), [])]
+        if not isinstance(layer, layers.Dense):
+            return None
+        kernel, *bias = layer.get_weights()
+        convolution = layers.Conv2D(
+            layer.units, (1, 1), use_bias=layer.use_bias, name=layer.name, dtype=layer.dtype
+        )
+        return [
+            (convolution, [kernel[np.newaxis, np.newaxis], *bias]),
+            (layers.Flatten(name=f"{layer.name}_logits"), []),
+            (layers.Activation(layer.activation, name=f"{layer.name}_activation"), []),
+        ]
+
+    return _rebuild(model, replace)

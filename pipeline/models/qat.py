@@ -34,7 +34,7 @@ from pipeline.params import Quantize
 _quantizers = tfmot.quantization.keras.quantizers
 
 # Layers whose output is on the scale of their input.
-_KEEP_SCALE = (layers.AveragePooling2D, layers.Dropout)
+_KEEP_SCALE = (layers.AveragePooling2D, layers.Dropout, layers.Flatten)
 
 
 class _Nothing(tfmot.quantization.keras.QuantizeConfig):
@@ -85,6 +85,10 @@ class KernelOnly(_Nothing):
         (layer.kernel,) = quantize_weights
 
 
+class KernelAndScale(KernelOnly, OwnScale):
+    """For the last convolution: its outputs are the logits."""
+
+
 class _OnlyInput:
     """The one layout transform that is wanted: a quantizer behind the input."""
 
@@ -102,7 +106,7 @@ class _Scheme(default_8bit_quantize_scheme.Default8BitQuantizeScheme):
         return _OnlyInput()
 
 
-CONFIGS = {"KeepScale": KeepScale, "OwnScale": OwnScale, "KernelOnly": KernelOnly}
+CONFIGS = {config.__name__: config for config in (KeepScale, OwnScale, KernelOnly, KernelAndScale)}
 
 
 def _consumers(model: tf_keras.Model) -> dict[str, list[layers.Layer]]:
@@ -123,8 +127,8 @@ def _reaches_concatenation(layer: layers.Layer, consumers: dict[str, list[layers
     return False
 
 
-def plan(model: tf_keras.Model) -> dict[str, tfmot.quantization.keras.QuantizeConfig | None]:
-    """Which quantize config each layer gets, by name; None stands for tfmot's own.
+def plan(model: tf_keras.Model) -> dict[str, tfmot.quantization.keras.QuantizeConfig]:
+    """Which quantize config each layer gets, by name.
 
     Raises
     ------
@@ -132,24 +136,21 @@ def plan(model: tf_keras.Model) -> dict[str, tfmot.quantization.keras.QuantizeCo
         The graph has a layer that this plan does not know, or normalisation that is not folded.
     """
     consumers = _consumers(model)
-    chosen: dict[str, tfmot.quantization.keras.QuantizeConfig | None] = {}
+    chosen: dict[str, tfmot.quantization.keras.QuantizeConfig] = {}
     for layer in model.layers:
         if isinstance(layer, layers.InputLayer):
             continue
         if isinstance(layer, layers.Conv2D):
-            followers = consumers[layer.name]
-            if len(followers) != 1 or not isinstance(followers[0], layers.ReLU):
-                raise ModelError(f"convolution {layer.name} is not followed by one ReLU")
-            chosen[layer.name] = KernelOnly()
-        elif isinstance(layer, _KEEP_SCALE):
+            activated = [type(follower) for follower in consumers[layer.name]] == [layers.ReLU]
+            chosen[layer.name] = KernelOnly() if activated else KernelAndScale()
+        elif isinstance(layer, (*_KEEP_SCALE, layers.Activation)):
+            # The softmax at the end has the fixed scale of probabilities.
             chosen[layer.name] = KeepScale()
         elif isinstance(layer, layers.ReLU):
             shared = _reaches_concatenation(layer, consumers)
             chosen[layer.name] = KeepScale() if shared else OwnScale()
         elif isinstance(layer, layers.Concatenate | layers.GlobalAveragePooling2D):
             chosen[layer.name] = OwnScale()
-        elif isinstance(layer, layers.Dense):
-            chosen[layer.name] = None  # kernel, and the logits before the softmax
         else:
             raise ModelError(
                 f"no quantization is known for layer {layer.name} ({type(layer).__name__})"
@@ -188,28 +189,20 @@ def calibrate(quantized: tf_keras.Model, folded: tf_keras.Model, x: np.ndarray) 
     x : np.ndarray [shape=(clips, frames, bins, 1)]
     """
     names = [name for name, config in plan(folded).items() if isinstance(config, OwnScale)]
-    emotion = folded.layers[-1]
-    observed = tf_keras.Model(
-        folded.inputs, [folded.get_layer(name).output for name in names] + [emotion.input]
-    )
-    low: dict[str, float] = dict.fromkeys([*names, emotion.name], 0.0)  # a range holds zero
+    observed = tf_keras.Model(folded.inputs, [folded.get_layer(name).output for name in names])
+    low = dict.fromkeys(names, 0.0)  # a range holds zero
     high = dict(low)
-    kernel, bias = emotion.get_weights()
     for start in range(0, len(x), EVALUATION_BATCH):
-        *tensors, before = observed.predict_on_batch(x[start : start + EVALUATION_BATCH])
-        for name, tensor in zip(
-            [*names, emotion.name], [*tensors, before @ kernel + bias], strict=True
-        ):
+        tensors = observed.predict_on_batch(x[start : start + EVALUATION_BATCH])
+        for name, tensor in zip(names, tensors, strict=True):
             low[name] = min(low[name], float(tensor.min()))
             high[name] = max(high[name], float(tensor.max()))
-    for name in low:
+    for name in names:
         for variable in quantized.get_layer(f"quant_{name}").non_trainable_variables:
             kind = variable.name.rpartition("/")[2].partition(":")[0]
-            if kind.startswith("kernel"):
-                continue
-            if kind.endswith("_min"):
+            if kind == "output_min":
                 variable.assign(low[name])
-            elif kind.endswith("_max"):
+            elif kind == "output_max":
                 variable.assign(high[name])
 
 

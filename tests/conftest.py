@@ -1,0 +1,124 @@
+"""Toy parameters: everything small enough that a whole chain runs in seconds."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+from scipy.io import wavfile
+
+from pipeline import params
+from pipeline.params import Params
+
+ROOT = Path(__file__).parent.parent
+CORPORA = ROOT.parent / "shared" / "corpora"
+
+TOY: dict[str, dict[str, Any]] = {
+    "model": {"stem_filters": 4, "body_filters": [4, 6, 8, 8], "head_filters": 12},
+    "train": {"epochs": 2, "hold_epochs": 1, "batch_size": 8},
+    "quantize": {"epochs": 1, "batch_size": 8},
+    "convert": {"representative_clips": 8},
+    "evaluate": {"exact_clips": 2},
+}
+RECIPE = {
+    "sentences": {"a01": "Der Lappen liegt auf dem Eisschrank."},
+    "speakers": {"51": "de+m3", "52": "de+anika", "53": "de+m7"},
+    "versions": 2,
+}
+
+
+def toy_content() -> dict[str, Any]:
+    """params.yaml with toy values, as a dictionary."""
+    content = YAML(typ="safe").load(ROOT / "params.yaml")
+    content["input_len"] = 1
+    for section, values in TOY.items():
+        content[section].update(values)
+    return content
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Params:
+    """Toy parameters, loaded as a stage loads them."""
+    file = tmp_path / "toy.yaml"
+    YAML().dump(toy_content(), file)
+    return params.load(file)
+
+
+@pytest.fixture
+def write_params(tmp_path: Path) -> Callable[..., Path]:
+    """Write a params.yaml in which entries, given by their dotted names, are changed."""
+
+    def write(**changes: Any) -> Path:
+        content = toy_content()
+        for dotted, value in changes.items():
+            section, _, name = dotted.rpartition("__")
+            (content[section] if section else content)[name] = value
+        file = tmp_path / "params.yaml"
+        YAML().dump(content, file)
+        return file
+
+    return write
+
+
+@pytest.fixture
+def tone() -> np.ndarray:
+    """One second at 16 kHz of a tone that gets louder [shape=(16000,)], float32."""
+    t = np.arange(16000) / 16000
+    return (0.5 * t * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+
+
+@pytest.fixture
+def emodb_folder(tmp_path: Path, tone: np.ndarray) -> Path:
+    """A folder in EMO-DB's scheme: two speakers, two emotions."""
+    folder = tmp_path / "corpus" / "wav"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(["03a01Fa", "03a01Wa", "08a01Fa", "08a01Wa"]):
+        wavfile.write(folder / f"{name}.wav", 16000, tone * (1 - 0.1 * number))
+    return folder.parent
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command that a user types: `python` and `dvc` are this environment's."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "COLUMNS": "80"}
+
+
+def shell(command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user would; on failure the test shows what it printed."""
+    done = subprocess.run(
+        command, shell=True, cwd=cwd, text=True, capture_output=True, env=environment()
+    )
+    assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the project with toy parameters and a toy recipe, in a path that is not ASCII."""
+    folder = tmp_path_factory.mktemp("ein Projekt mit Umlaut äöü") / "sernet"
+    folder.mkdir()
+    for name in ("pipeline", "data/corpora"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    YAML().dump(toy_content(), folder / "params.yaml")
+    recipe = folder / "data/corpora/demo/recipe.yaml"
+    content = YAML(typ="safe").load(recipe)
+    content.update(RECIPE)
+    content["emotions"] = {
+        name: content["emotions"][name] for name in ("anger", "sadness", "neutral")
+    }
+    YAML().dump(content, recipe)
+    (folder / ".gitignore").write_text("__pycache__/\n/data/cache/\n")
+    shell(
+        "git init -q && git config user.name t && git config user.email t@t.invalid && "
+        "dvc init -q && dvc config core.analytics false && git add -A && git commit -qm start",
+        folder,
+    )
+    return folder

@@ -1,0 +1,241 @@
+"""Eight bits: no needless operator, no float tensor, and the same bits as on the device."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from conftest import TOY
+from test_folding import randomise
+
+from pipeline import evaluate
+from pipeline.convert import fidelity
+from pipeline.errors import ModelError
+from pipeline.mcu.arena import Micro, smallest
+from pipeline.models import lightsernet, qat
+from pipeline.models.folding import classifier_as_convolution, fold
+from pipeline.models.training import Data, predict
+from pipeline.params import Model, Params
+from pipeline.tflite import converter, graph
+from pipeline.tflite.int8 import Int8Model, quantize
+
+CLASSES = 5
+X = np.random.default_rng(0).normal(0, 4, (24, 59, 40, 1)).clip(-10, 10).astype(np.float32)
+
+
+@cache
+def folded() -> tf_keras.Model:
+    model = lightsernet.build(
+        59, 40, CLASSES, Model(**TOY["model"], dropout=0.3, l2=1e-6, bn_momentum=0.9)
+    )
+    randomise(model)
+    dense = model.get_layer("emotion")
+    # Probabilities that are neither 0 nor 1: a saturated softmax hides every difference before it.
+    dense.set_weights([0.02 * dense.get_weights()[0], dense.get_weights()[1]])
+    return classifier_as_convolution(fold(model))
+
+
+@cache
+def teacher() -> np.ndarray:
+    return predict(folded(), X)
+
+
+@cache
+def ptq() -> bytes:
+    return converter.to_int8(folded(), X)
+
+
+def tune(toy: Params, **changes: object) -> tf_keras.Model:
+    p = toy.quantize.model_copy(update=changes)
+    train = Data(X, teacher().argmax(axis=1))
+    tuned = qat.fine_tune(
+        folded().to_json(), folded().get_weights(), train, teacher(), CLASSES, p,
+        seed=0, version="", on_epoch=lambda: None,
+    )  # fmt: skip
+    return qat.rebuild(folded(), tuned.weights)
+
+
+def operators(content: bytes) -> dict[str, int]:
+    return graph.read(content).histogram()
+
+
+EXPECTED = {
+    "CONV_2D": 9, "AVERAGE_POOL_2D": 7, "CONCATENATION": 1, "MEAN": 1, "RESHAPE": 1, "SOFTMAX": 1,
+}  # fmt: skip
+
+
+def test_post_training_quantization_has_no_needless_operator() -> None:
+    assert operators(ptq()) == EXPECTED
+
+
+def test_fine_tuning_adds_no_operator_and_tfmots_defaults_do(toy: Params) -> None:
+    assert operators(converter.to_int8(tune(toy))) == EXPECTED
+    default = tfmot.quantization.keras.quantize_model(folded())
+    default.compile("adam", "categorical_crossentropy")
+    default.fit(X, teacher(), verbose=0)
+    with pytest.raises(ModelError, match="the int8 graph has QUANTIZE"):
+        converter.to_int8(default)
+
+
+def test_every_kernel_is_fine_tuned_in_eight_bits_per_channel() -> None:
+    model = qat.annotate(folded())
+    quantized = {
+        layer.name: layer.quantize_config
+        for layer in model.layers
+        if isinstance(getattr(layer, "layer", None), tf_keras.layers.Conv2D)
+    }
+    assert len(quantized) == 9
+    assert {type(config) for config in quantized.values()} == {qat.KernelOnly, qat.KernelAndScale}
+    for name in quantized:
+        layer = model.get_layer(name)
+        ranges = [v for v in layer.non_trainable_variables if "kernel_max" in v.name]
+        assert [tuple(v.shape) for v in ranges] == [(layer.layer.filters,)]
+
+
+def test_fine_tuning_starts_at_the_float_models_ranges(toy: Params) -> None:
+    # A rate too small to move a weight: what is left is where the ranges were set.
+    at_start = converter.to_int8(tune(toy, learning_rate=1e-12))
+    labels = teacher().argmax(axis=1)
+    assert fidelity(at_start, X, labels, teacher()).divergence < 0.0005
+
+
+def test_fine_tuning_starts_badly_without_the_ranges(
+    toy: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qat, "calibrate", lambda *_: None)
+    at_start = converter.to_int8(tune(toy, learning_rate=1e-12))
+    labels = teacher().argmax(axis=1)
+    assert fidelity(at_start, X, labels, teacher()).divergence > 0.002
+
+
+def test_a_model_that_is_not_folded_is_refused(toy: Params) -> None:
+    with pytest.raises(ModelError, match="no quantization is known for layer time_bn"):
+        qat.plan(lightsernet.build(59, 40, CLASSES, toy.model))
+
+
+def test_a_float_file_is_no_int8_file() -> None:
+    with pytest.raises(ModelError, match="tensors are not in eight bits"):
+        converter.check_int8(converter.to_float(folded()))
+
+
+def test_float_files_are_the_float_model() -> None:
+    sizes = []
+    for content, tolerance in (
+        (converter.to_float(folded()), 1e-4),
+        (converter.to_float16(folded()), 1e-2),
+    ):
+        interpreter = Interpreter(model_content=content)
+        interpreter.resize_tensor_input(0, X.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], X)
+        interpreter.invoke()
+        out = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        np.testing.assert_allclose(out, teacher(), atol=tolerance)
+        sizes.append(len(content))
+    assert sizes[1] < sizes[0]
+
+
+def test_input_is_rounded_and_limited_as_tflites_own_operator_does() -> None:
+    class OnlyQuantize(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([1, 4096], tf.float32)])
+        def __call__(self, x: tf.Tensor) -> tf.Tensor:
+            return tf.quantization.fake_quant_with_min_max_args(x, -6.0, 10.0)
+
+    module = OnlyQuantize()
+    keras = tf.lite.TFLiteConverter.from_concrete_functions(
+        [module.__call__.get_concrete_function()], module
+    )
+    keras.optimizations = [tf.lite.Optimize.DEFAULT]
+    # The reference kernels round as TFLite Micro does; XNNPACK rounds half to even.
+    interpreter = Interpreter(
+        model_content=keras.convert(), experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+    )
+    interpreter.allocate_tensors()
+    detail = next(
+        d for d in interpreter.get_tensor_details() if d["dtype"] == np.int8 and d["shape"].size
+    )
+    scale, zero_point = detail["quantization"]
+    steps = np.concatenate([np.arange(-1024, 1024) / 4, np.linspace(-300, 300, 2048)])
+    x = (steps * scale).astype(np.float32)[None]
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    out = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    ours = (quantize(x, scale, zero_point).astype(np.float32) - zero_point) * np.float32(scale)
+    np.testing.assert_allclose(ours, out, atol=1e-6)
+    assert {quantize(np.float32([-1e9]), 0.1, 3)[0], quantize(np.float32([1e9]), 0.1, 3)[0]} == {
+        -128,
+        127,
+    }
+
+
+def test_tflite_micro_equals_litert_reference_bit_for_bit(toy: Params) -> None:
+    for content in (ptq(), converter.to_int8(tune(toy))):
+        assert evaluate.disagreement(content, X, 1 << 20) == 0
+
+
+@pytest.mark.parametrize("as_convolution", [True, False])
+def test_a_dense_classifier_is_why_it_became_a_convolution(as_convolution: bool) -> None:
+    inputs = tf_keras.layers.Input((1, 1, 320))
+    x = tf_keras.layers.GlobalAveragePooling2D()(inputs)
+    x = tf_keras.layers.Dense(7, activation="softmax")(x)
+    model = tf_keras.Model(inputs, x)
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(0, 0.08, w.shape) for w in model.get_weights()])
+    x = np.abs(rng.standard_normal((3000, 1, 1, 320))).astype(np.float32)
+    content = converter.to_int8(
+        classifier_as_convolution(model) if as_convolution else model, x[:100]
+    )
+    difference = evaluate.disagreement(content, x, 1 << 18)
+    assert difference == 0 if as_convolution else difference > 0
+
+
+def test_the_comparison_notices_another_model(toy: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(Micro):
+        def run(self, x: np.ndarray) -> np.ndarray:
+            return super().run(np.roll(x, 1, axis=1))  # every frame one later
+
+    monkeypatch.setattr(evaluate, "Micro", Other)
+    assert evaluate.disagreement(ptq(), X, 1 << 20) > 0
+
+
+def test_int8_follows_float_closely() -> None:
+    model = Int8Model(ptq())
+    probabilities = model.probabilities(model.run(X))
+    assert np.abs(probabilities - teacher()).max() < 0.1
+    assert model.input_shape == (59, 40, 1)
+
+
+def test_divergence_is_zero_for_the_same_and_larger_for_another_model() -> None:
+    model = Int8Model(ptq(), reference=False)
+    itself = model.probabilities(model.run(X))
+    labels = itself.argmax(axis=1)
+    near, far = (fidelity(ptq(), X, labels, t) for t in (itself, itself[:, ::-1]))
+    assert (near.divergence, near.accuracy) == (0.0, 100.0)
+    assert far.divergence > 0.01
+
+
+def test_the_smallest_arena_works_and_a_step_less_does_not() -> None:
+    model = Int8Model(ptq())
+    arena = smallest(ptq(), model.quantized(X[:1])[0])
+    Micro(ptq(), arena.bytes).run(model.quantized(X[:1]))
+    with pytest.raises(MemoryError):
+        Micro(ptq(), arena.bytes - 16)
+    parts = arena.parts
+    assert parts["total"] == parts["activations"] + parts["persistent"]
+    # What the recording allocator counts is what is needed, up to alignment.
+    assert 0 <= arena.bytes - parts["total"] <= 64
+
+
+def test_the_graph_counts_macs_and_the_peak_as_by_hand() -> None:
+    read = graph.read(ptq())
+    assert read.macs() == lightsernet.macs(folded())
+    operator, tensors = read.peak()
+    # Two pooled paths (30×20×4) wait while the third at full resolution (59×40×4) is pooled.
+    assert operator.name == "AVERAGE_POOL_2D"
+    assert sorted(t.bytes for t in tensors) == [2400, 2400, 2400, 9440]
+    # TFLite Micro's own planner holds that peak and little more.
+    activations = smallest(ptq(), Int8Model(ptq()).quantized(X[:1])[0]).parts["activations"]
+    assert 0 <= activations - sum(t.bytes for t in tensors) <= 256
