@@ -39,6 +39,7 @@ def compute_all(
     AudioError
         Clips have no features; the message names them.
     """
+    folder = folder.resolve()  # a worker process may stand in another directory
     recall = cached(compute, ignore=["audio"])
     version = code_version(cut_module, spectra, packages=("librosa", "numpy"))
 

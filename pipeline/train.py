@@ -1,6 +1,5 @@
 """Stage 4, train: one float model per fold, and one on all speakers, which is the one to deploy."""
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -75,9 +74,7 @@ def main() -> None:
         pd.concat(papers).to_csv(paper_file, index=False)
         curves = pd.concat(histories)
         columns = ["fold", "epoch", *(c for c in curves if c not in ("fold", "epoch"))]
-        curves[columns].replace({np.nan: None}).to_csv(
-            curves_file, index=False, float_format="%.6g"
-        )
+        curves[columns].to_csv(curves_file, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

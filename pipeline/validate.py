@@ -40,7 +40,7 @@ def main() -> None:
         "classes": rows["label"].nunique(),
         "speakers": rows["speaker"].nunique(),
         "minutes": round(float(rows["seconds"].sum()) / 60, 1),
-        "folds": folds["fold"].nunique(),
+        "folds": folds[folds["role"] == "test"]["fold"].nunique(),
         "checks": len(results),
         "errors": len(errors),
         "warnings": len(failed) - len(errors),

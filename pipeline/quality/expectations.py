@@ -42,7 +42,7 @@ class Result:
 def of_clips(p: Validate, labels: list[str] | None) -> dict[str, Expectation]:
     """Checks of the table of clips; `labels` are the corpus's own, None where any is allowed."""
     known: Expectation = (
-        gxe.ExpectColumnValuesToMatchRegex(column="label", regex=r"^\S(.*\S)?$")
+        gxe.ExpectColumnValuesToMatchRegex(column="label", regex=r"^\S(?:.*\S)?$")
         if labels is None
         else gxe.ExpectColumnValuesToBeInSet(column="label", value_set=labels)
     )

@@ -1,0 +1,99 @@
+"""Decoding: any format to mono at one rate; what is no recording is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline.audio.decode import decode
+from pipeline.errors import AudioError
+
+
+@pytest.mark.parametrize(
+    ("subtype", "step"),
+    [("PCM_U8", 2 / 2**8), ("PCM_16", 2 / 2**16), ("PCM_24", 2 / 2**24), ("PCM_32", 2 / 2**24), ("FLOAT", 0), ("DOUBLE", 1e-7)],
+)  # fmt: skip
+def test_every_bit_depth_gives_the_same_samples(
+    tmp_path: Path, tone: np.ndarray, subtype: str, step: float
+) -> None:
+    file = tmp_path / "a.wav"
+    soundfile.write(file, tone, 16000, subtype=subtype)
+    y = decode(file, 16000)
+    assert y.dtype == np.float32
+    assert np.abs(y - tone).max() <= step
+
+
+def test_channels_are_averaged(tmp_path: Path, tone: np.ndarray) -> None:
+    file = tmp_path / "stereo.wav"
+    soundfile.write(file, np.stack([tone, -0.5 * tone], axis=1), 16000, subtype="FLOAT")
+    np.testing.assert_allclose(decode(file, 16000), 0.25 * tone, atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_any_rate_keeps_the_tone_and_the_duration(tmp_path: Path, rate: int) -> None:
+    file = tmp_path / "a.wav"
+    t = np.arange(rate) / rate
+    soundfile.write(file, 0.5 * np.sin(2 * np.pi * 1000 * t), rate, subtype="FLOAT")
+    y = decode(file, 16000)
+    assert abs(len(y) - 16000) <= 1
+    spectrum = np.abs(np.fft.rfft(y[:16000] * np.hanning(len(y[:16000]))))
+    assert abs(np.argmax(spectrum) * 16000 / len(y) - 1000) <= 1
+    assert np.abs(y[2000:14000]).max() == pytest.approx(0.5, abs=0.01)
+
+
+def test_flac_and_ogg_are_read(tmp_path: Path, tone: np.ndarray) -> None:
+    for suffix in ("flac", "ogg"):
+        soundfile.write(tmp_path / f"a.{suffix}", tone, 16000)
+        assert len(decode(tmp_path / f"a.{suffix}", 16000)) == len(tone)
+
+
+def test_a_path_with_spaces_and_umlauts(tmp_path: Path, tone: np.ndarray) -> None:
+    folder = tmp_path / "Stimmen für später"
+    folder.mkdir()
+    soundfile.write(folder / "Müller 1.wav", tone, 16000)
+    assert len(decode(folder / "Müller 1.wav", 16000)) == len(tone)
+
+
+def test_a_truncated_wav_is_refused_and_the_whole_one_is_not(
+    tmp_path: Path, tone: np.ndarray
+) -> None:
+    file = tmp_path / "a.wav"
+    soundfile.write(file, tone, 16000, subtype="PCM_16")
+    decode(file, 16000)
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(AudioError, match="truncated, the header promises 32000 bytes"):
+        decode(file, 16000)
+
+
+def test_a_streamed_wav_of_unknown_length_is_read(tmp_path: Path, tone: np.ndarray) -> None:
+    file = tmp_path / "a.wav"
+    soundfile.write(file, tone, 16000, subtype="PCM_16")
+    content = bytearray(file.read_bytes())
+    content[40:44] = b"\xff\xff\xff\xff"
+    file.write_bytes(content)
+    assert len(decode(file, 16000)) == len(tone)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "empty, 0 bytes"), (b"not a recording at all", "not audio that libsndfile reads")],
+)
+def test_what_is_no_recording_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(content)
+    with pytest.raises(AudioError, match=said) as caught:
+        decode(file, 16000)
+    assert "a.wav" in str(caught.value)
+
+
+def test_a_header_without_samples_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    soundfile.write(file, np.zeros(0, np.float32), 16000)
+    with pytest.raises(AudioError, match="no samples"):
+        decode(file, 16000)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="No such file"):
+        decode(tmp_path / "a.wav", 16000)

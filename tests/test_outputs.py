@@ -1,0 +1,73 @@
+"""Outputs appear whole or not at all; a user's error is one line, a bug keeps its traceback."""
+
+from pathlib import Path
+
+import pytest
+from conftest import shell
+
+from pipeline.errors import SernetError, listed, run
+from pipeline.outputs import staged
+
+
+def test_targets_are_replaced_when_the_block_ends(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").touch()
+    with staged(tmp_path / "folder", tmp_path / "new" / "file") as (folder, file):
+        folder.mkdir()
+        (folder / "fresh").touch()
+        file.write_text("x")
+        assert (tmp_path / "folder" / "old").exists()
+    assert [f.name for f in (tmp_path / "folder").iterdir()] == ["fresh"]
+    assert [f.name for f in (tmp_path / "new").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failing_block_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(error), staged(tmp_path / "file", tmp_path / "folder") as (file, folder):
+        file.write_text("half")
+        folder.mkdir()
+        raise error
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_users_error_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise SernetError("found this, expected that: do so")
+
+    with pytest.raises(SystemExit) as caught:
+        run(main)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "sernet: error: found this, expected that: do so\n"
+
+
+def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        run(main)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    def main() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(main)
+
+
+def test_a_long_list_is_cut() -> None:
+    assert listed("abc") == "a, b, c"
+    assert listed("abcdefg", 2) == "a, b and 5 more"
+
+
+def test_outside_the_project_it_says_where_to_go(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    done = shell(f"PYTHONPATH='{root}' python -m pipeline ingest", tmp_path, check=False)
+    assert done.returncode == 1
+    assert "run this from the root of the project" in done.stderr
+    assert "Traceback" not in done.stderr

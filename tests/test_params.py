@@ -1,0 +1,67 @@
+"""params.yaml: what is wrong with it is said by the entry's dotted name, in one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from pipeline import params
+from pipeline.errors import ParamsError
+
+
+def test_the_projects_own_file_is_valid() -> None:
+    assert params.load(ROOT / "params.yaml").train.loss == "cross_entropy"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train__epoch": 3}, "train.epoch: unknown parameter"),
+        ({"train__epochs": "many"}, "train.epochs: input should be a valid integer"),
+        ({"train__epochs": 0}, "train.epochs: input should be greater than or equal to 1, found 0"),
+        ({"train__loss": "hinge"}, "train.loss: input should be 'cross_entropy' or 'focal'"),
+        ({"input_len": -1}, "input_len: input should be greater than 0, found -1"),
+        ({"features__fmax": 9000.0}, "lies above half the sample_rate"),
+        ({"features__n_mfcc": 200}, "must not exceed n_mels"),
+        ({"input_len": 0.01}, "shorter than one window"),
+        ({"validate__warn": ["colour"]}, "validate.warn.0: input should be 'labels'"),
+    ],
+)
+def test_a_wrong_entry_is_named(
+    write_params: Callable[..., Path], changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ParamsError) as caught:
+        params.load(write_params(**changes))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_entry_is_named(tmp_path: Path, write_params: Callable[..., Path]) -> None:
+    file = write_params()
+    file.write_text(file.read_text().replace("  loss: cross_entropy\n", ""))
+    with pytest.raises(ParamsError, match=r"train\.loss: missing"):
+        params.load(file)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="run this from the root of the project"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_scientific_notation_without_a_point_is_a_number(
+    write_params: Callable[..., Path],
+) -> None:
+    file = write_params()
+    file.write_text(file.read_text().replace("learning_rate: 0.001", "learning_rate: 1e-4"))
+    assert params.load(file).train.learning_rate == 1e-4
+
+
+def test_a_stage_cannot_read_what_it_does_not_declare(
+    write_params: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_params().parent)
+    selected = params.select(("train",))
+    assert selected.train.epochs == 2
+    with pytest.raises(AttributeError):
+        _ = selected.seed

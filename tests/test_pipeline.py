@@ -1,0 +1,177 @@
+"""The whole chain on a toy corpus, through the command line and through DVC."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import shell
+
+from pipeline.tflite import graph
+
+STAGES = ["ingest", "validate", "features", "train", "fold", "quantize", "convert", "evaluate"]
+
+
+def ran(output: str) -> list[str]:
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def done(project: Path) -> Path:
+    """The project after its eight stages, each through the command line, taken over by DVC."""
+    for stage in STAGES:
+        shell(f"python -m pipeline {stage}", project)
+    shell("dvc commit --force && git add -A && git commit -qm results", project)
+    return project
+
+
+def test_every_stage_writes_what_dvc_yaml_says(done: Path) -> None:
+    assert "up to date" in shell("dvc status", done).stdout
+    for name in ("models/tflite/final/model.tflite", "metrics.json", "predictions.csv"):
+        assert (done / name).is_file()
+    assert not list(done.rglob("*.partial*"))
+
+
+def test_metrics_have_the_fixed_names(done: Path) -> None:
+    metrics = json.loads((done / "metrics.json").read_text())
+    assert (metrics["corpus"], metrics["clips"]) == ("demo", 18)
+    assert (metrics["classes"], metrics["folds"]) == (3, 3)
+    for model in ("float", "ptq", "qat", "int8", "paper_protocol"):
+        assert all(0 <= metrics[model][score] <= 100 for score in ("ua", "wa", "f1"))
+    assert 0 <= metrics["fold_error"] < 1e-4
+    assert metrics["model"].keys() == {"params", "macs", "flash_bytes"}
+    size = (done / "models/tflite/final/model.tflite").stat().st_size
+    assert metrics["model"]["flash_bytes"] == size
+    mcu = metrics["mcu"]
+    assert mcu["fits"] is True
+    assert 0 < mcu["arena_bytes"] <= mcu["arena_limit_bytes"] == 524_288
+    assert mcu["flash_limit_bytes"] == 2_097_152
+    assert metrics["agreement"] == {"tflm_vs_litert_reference": 0}
+
+
+def test_every_clip_is_predicted_once_and_the_scores_follow_from_that(done: Path) -> None:
+    rows = pd.read_csv(done / "predictions.csv")
+    assert sorted(rows["clip"]) == sorted(pd.read_csv(done / "data/manifest.csv")["clip"])
+    probabilities = rows.filter(like="p_")
+    assert list(probabilities) == ["p_anger", "p_neutral", "p_sadness"]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=0.02)
+    hits = rows["predicted_int8"] == rows["actual"]
+    metrics = json.loads((done / "metrics.json").read_text())
+    assert metrics["int8"]["wa"] == pytest.approx(100 * hits.mean(), abs=0.01)
+    recalls = hits.groupby(rows["actual"]).mean()
+    assert metrics["int8"]["ua"] == pytest.approx(100 * recalls.mean(), abs=0.01)
+
+
+def test_the_deployable_model_is_int8_throughout(done: Path) -> None:
+    read = graph.read((done / "models/tflite/final/model.tflite").read_bytes())
+    assert read.float_tensors() == []
+    assert "QUANTIZE" not in read.histogram()
+    assert {read.tensors[t].type for t in (*read.inputs, *read.outputs)} == {"INT8"}
+
+
+def test_a_second_run_reruns_nothing(done: Path) -> None:
+    assert ran(shell("dvc repro", done).stdout) == []
+
+
+def test_input_len_reruns_what_depends_on_it_and_can_be_compared(done: Path) -> None:
+    output = shell("dvc exp run -S input_len=0.7 --name shorter", done).stdout
+    assert ran(output) == ["features", "train", "fold", "quantize", "convert", "evaluate"]
+    changed = json.loads(shell("dvc params diff --json HEAD shorter", done).stdout)
+    assert changed["params.yaml"]["input_len"].items() >= {"old": 1, "new": 0.7}.items()
+    metrics = json.loads(shell("dvc metrics diff --json HEAD shorter", done).stdout)
+    assert metrics["metrics.json"]["mcu.arena_bytes"]["diff"] < 0
+    shell("dvc plots diff HEAD shorter", done)
+    assert "learning" in (done / "dvc_plots" / "index.html").read_text("utf-8")
+    assert "shorter" in shell("dvc exp show --csv", done).stdout
+    shell("git checkout -q . && dvc checkout -q", done)
+
+
+def test_another_board_never_retrains_and_a_small_one_is_over_budget(done: Path) -> None:
+    changed = "evaluate.board=tiny"
+    boards = done / "pipeline/mcu/boards.yaml"
+    before = boards.read_text("utf-8")
+    boards.write_text(
+        before + "tiny: {name: A tiny board, core: M0, mhz: 1, ram: 4096, flash: 65536, source: none}\n", "utf-8"
+    )  # fmt: skip
+    output = shell(f"dvc exp run -S {changed}", done).stdout
+    assert ran(output) == ["evaluate"]
+    metrics = json.loads((done / "metrics.json").read_text())
+    assert metrics["mcu"]["fits"] is False
+    gate = shell("python -m pipeline budget", done, check=False)
+    assert gate.returncode == 1
+    assert "A tiny board is too small: the arena needs" in gate.stderr
+    failing = shell(f"dvc exp run -S {changed} -S evaluate.over_budget=fail", done, check=False)
+    assert failing.returncode != 0
+    assert "more than the board's 4,096" in failing.stderr
+    assert "Traceback" not in failing.stderr
+    shell("git checkout -q . && dvc checkout -q", done)
+
+
+def test_predict_prints_label_and_probabilities(done: Path, tmp_path: Path) -> None:
+    clip = next((done / "data/clips").glob("*Wa.wav"))
+    y, rate = soundfile.read(clip)
+    stereo = tmp_path / "zwei Kanäle.flac"
+    soundfile.write(stereo, np.stack([y, y], axis=1), rate, subtype="PCM_24")
+    output = shell(f"python -m pipeline predict --json '{clip}' '{stereo}'", done).stdout
+    one, other = (json.loads(line) for line in output.splitlines())
+    assert one["probabilities"] == other["probabilities"]
+    assert one["label"] == max(one["probabilities"], key=one["probabilities"].__getitem__)
+    # The int8 model of the pipeline, on the features of the pipeline.
+    assert sum(one["probabilities"].values()) == pytest.approx(1, abs=0.02)
+    human = shell(f"python -m pipeline predict '{clip}'", done).stdout
+    assert one["label"] in human
+    assert max(len(line) for line in human.splitlines()[1:]) <= 80
+
+
+def test_predict_of_no_recording_is_one_line(done: Path, tmp_path: Path) -> None:
+    for name in ("missing.wav", "notes.txt"):
+        (tmp_path / "notes.txt").write_text("no sound")
+        failed = shell(f"python -m pipeline predict '{tmp_path / name}'", done, check=False)
+        assert failed.returncode == 1
+        assert failed.stderr.startswith("sernet: error: ")
+        assert failed.stderr.count("\n") == 1
+
+
+def test_report_fits_a_terminal_of_80_columns(done: Path) -> None:
+    lines = shell("python -m pipeline report", done).stdout.splitlines()
+    assert any("paper's protocol" in line for line in lines)
+    assert max(len(line) for line in lines) <= 80
+
+
+def test_a_stage_without_its_inputs_names_them(project: Path, tmp_path: Path) -> None:
+    for name in ("pipeline", "params.yaml"):
+        (tmp_path / name).symlink_to(project / name)
+    failed = shell("python -m pipeline fold", tmp_path, check=False)
+    assert failed.returncode == 1
+    assert "no data/manifest.csv; an earlier stage writes it: run `dvc repro`" in failed.stderr
+
+
+def test_a_corpus_that_is_not_there_is_one_clear_line_through_dvc(done: Path) -> None:
+    failed = shell("dvc exp run -S corpus.name=emodb", done, check=False)
+    assert failed.returncode != 0
+    assert "no EMO-DB at corpus.path: looked for wav files in data/corpora/demo" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    shell("git checkout -q . && dvc checkout -q", done)
+
+
+def test_help_imports_nothing_heavy(project: Path) -> None:
+    code = (
+        "import sys; from pipeline.cli import app; import typer.testing;"
+        "print(typer.testing.CliRunner().invoke(app, ['--help']).exit_code,"
+        "[m for m in ('tensorflow', 'librosa', 'pandas', 'numpy') if m in sys.modules])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.strip() == "0 []"
+
+
+def test_doctor_finds_this_environment_whole(project: Path) -> None:
+    output = shell("python -m pipeline doctor", project).stdout
+    assert re.search(r"ok tensorflow +2\.", output)
+    assert "!!" not in output
