@@ -90,6 +90,23 @@ def report(
 
 
 @app.command()
+def results(
+    write: Annotated[
+        Path | None, typer.Option(help="A Markdown file with the two marks of the table.")
+    ] = None,
+) -> None:
+    """Print the committed runs in experiments/ as a Markdown table."""
+    from pipeline.paths import require
+    from pipeline.reporting.markdown import render, written_into
+
+    table = render(require(Path("experiments")))
+    if write is None:
+        typer.echo(table)
+    else:
+        write.write_text(written_into(write.read_text("utf-8"), table), "utf-8")
+
+
+@app.command()
 def budget() -> None:
     """Say whether the model fits the board; exit status 1 when it does not."""
     found = _json(Path("reports/evaluation.json"))["budget"]

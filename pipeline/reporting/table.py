@@ -21,7 +21,7 @@ def render(metrics: dict[str, Any]) -> str:
     ]
     for key, name in ROWS.items():
         row = metrics[key]
-        protocol = "best epoch on test fold" if key == "paper_protocol" else "honest"
+        protocol = "best test epoch" if key == "paper_protocol" else "honest"
         lines.append(
             f"{name:24} {row['ua']:7.2f} {row['wa']:7.2f} {row['f1']:7.2f} {row['ua_std']:8.2f}  {protocol}"
         )
@@ -31,7 +31,7 @@ def render(metrics: dict[str, Any]) -> str:
         "",
         f"model   {model['params']:,} parameters, {model['macs']:,} MACs, file {model['flash_bytes']:,} bytes",
         f"arena   {mcu['arena_bytes']:>9,} of {mcu['arena_limit_bytes']:,} bytes ({margin:+,} left)",
-        f"flash   {mcu['flash_bytes']:>9,} of {mcu['flash_limit_bytes']:,} bytes ({flash_margin:+,} left), runtime included",
+        f"flash   {mcu['flash_bytes']:>9,} of {mcu['flash_limit_bytes']:,} bytes ({flash_margin:+,} left)",
         f"board   {mcu['board']}: {'fits' if mcu['fits'] else 'DOES NOT FIT'}",
         f"bits    TFLite Micro and LiteRT's reference kernels differ by {metrics['agreement']['tflm_vs_litert_reference']}",
     ]
