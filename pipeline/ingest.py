@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from pipeline import corpora, manifest, params, paths
 from pipeline.audio.decode import decode
-from pipeline.corpora.clip import Clip
+from pipeline.corpora import Clip
 from pipeline.errors import AudioError, listed, run
 from pipeline.outputs import staged
 

@@ -53,7 +53,7 @@ def test_a_corpus_that_is_not_there_says_where_it_was_looked_for(name: str, tmp_
 
 
 def test_an_unknown_corpus_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="expected one of demo, emodb, csv"):
+    with pytest.raises(CorpusError, match="expected one of csv, demo, emodb"):
         corpora.find("timit", tmp_path, tmp_path)
 
 
@@ -92,7 +92,9 @@ def test_a_table_with_excels_mark_of_utf8_is_read(table: Path, tmp_path: Path) -
         ("path,label,speaker", "path,label,who", "no column speaker; found path, label, who"),
         ("b.flac", "c.flac", r"1 of 2 files are not there: .*c\.flac"),
         ("b.flac,sad,08", "b.flac,,08", "no label in line 3"),
-        ("b.flac,sad,08", "b.flac,sad,08,x,y", "not a table"),
+        ("b.flac,sad,08", "b.flac,sad,08,x", "line 3 has another number of fields"),
+        ("b.flac,sad,08", "b.flac,sad", "line 3 has another number of fields"),
+        ("b.flac,sad,08", "b.flac,sad,a/b", "speaker 'a/b' has a slash"),
         ("b.flac,sad,08", "Müller/eins zwei.wav,sad,08", "two recordings would be clip"),
     ],
 )

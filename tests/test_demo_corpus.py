@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 from scipy.io import wavfile
 
+from pipeline.audio.espeak import synthesize
 from pipeline.corpora import demo, emodb
-from pipeline.corpora.synthesis import synthesize
 from pipeline.errors import CorpusError
 
 RECIPE = demo.read_recipe(ROOT / "data/corpora/demo")

@@ -46,7 +46,7 @@ def decode(file: Path, sample_rate: int) -> np.ndarray:
     Raises
     ------
     AudioError
-        The file is missing, is empty, is cut off, or is no audio.
+        The file is missing, is empty, is a wav that was cut off, or is no audio.
     """
     try:
         if file.stat().st_size == 0:
@@ -55,9 +55,9 @@ def decode(file: Path, sample_rate: int) -> np.ndarray:
         y, native_rate = soundfile.read(file, dtype="float32", always_2d=True)
     except OSError as error:
         raise AudioError(f"{file}: cannot be read: {error.strerror}") from None
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, TypeError) as error:  # a .raw file lacks a rate: TypeError
         raise AudioError(
-            f"{file}: not audio that libsndfile reads (wav, flac, ogg, mp3, …): {error.error_string}"
+            f"{file}: not audio that libsndfile reads (wav, flac, ogg, mp3, …): {error}"
         ) from None
     if len(y) == 0:
         raise AudioError(f"{file}: no samples; leave it out")

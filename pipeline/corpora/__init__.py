@@ -1,33 +1,45 @@
-"""The corpora: one module each, entered in `CORPORA`.
+"""The corpora: each module in this package is one, by its name.
 
 A corpus module has `LABELS`, the labels a clip may have or None for any, and
-`find(path, workspace)`: it looks in the folder `path` and returns the clips
-it holds. `workspace` is an empty folder that lasts until the clips are decoded, for a corpus that
-makes its recordings itself. It raises CorpusError where the corpus is not what it should be.
+`find(path, workspace)`: it looks in `path` and returns the clips it holds. `workspace` is an empty
+folder that lasts until the clips are decoded, for a corpus that makes its recordings itself. It
+raises CorpusError where the corpus is not what it should be.
 """
 
+import pkgutil
+from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
-from pipeline.corpora.clip import Clip
 from pipeline.errors import CorpusError
 
-CORPORA = {
-    "demo": "pipeline.corpora.demo",
-    "emodb": "pipeline.corpora.emodb",
-    "csv": "pipeline.corpora.csv",
-}
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording and what is known of it before it is decoded.
+
+    `id` is unique in the corpus and fit for a file name; `source` is the file relative to the
+    corpus, so that a manifest is the same wherever the corpus lies.
+    """
+
+    id: str
+    file: Path
+    source: str
+    label: str
+    speaker: str
+    session: str = ""
 
 
 def _module(name: str) -> ModuleType:
-    if name not in CORPORA:
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    if name not in known:
         raise CorpusError(
-            f"corpus.name is {name!r}, expected one of {', '.join(CORPORA)}; "
+            f"corpus.name is {name!r}, expected one of {', '.join(known)}; "
             "docs/corpora.md tells how to add one"
         )
-    return import_module(CORPORA[name])
+    return import_module(f"pipeline.corpora.{name}")
 
 
 def labels(name: str) -> list[str] | None:
@@ -42,7 +54,8 @@ def find(name: str, path: Path, workspace: Path) -> list[Clip]:
     Raises
     ------
     CorpusError
-        The corpus is unknown, is not at `path`, is empty, or has two clips of one id.
+        The corpus is unknown, is not at `path`, is empty, has two clips of one id, or has names
+        that no file can have.
     """
     clips: list[Clip] = sorted(_module(name).find(path, workspace), key=lambda clip: clip.id)
     for one, other in pairwise(clips):
@@ -51,4 +64,12 @@ def find(name: str, path: Path, workspace: Path) -> list[Clip]:
                 f"two recordings would be clip {one.id!r}: {one.source} and {other.source}; "
                 "rename one of them"
             )
+    for clip in clips:
+        # Files of clips and of folds are named by these.
+        for kind, text in (("id", clip.id), ("speaker", clip.speaker), ("session", clip.session)):
+            if "/" in text or "\\" in text or not text.isprintable():
+                raise CorpusError(
+                    f"{clip.source}: {kind} {text!r} has a slash or a character that cannot be printed; "
+                    "files are named by it, change it"
+                )
     return clips

@@ -5,11 +5,10 @@ may have `session`. `corpus.path` is the table, or the folder that holds it as i
 with the folder, DVC also notices when a recording changes.
 """
 
+import csv
 from pathlib import Path
 
-import pandas as pd
-
-from pipeline.corpora.clip import Clip
+from pipeline.corpora import Clip
 from pipeline.errors import CorpusError, listed
 
 LABELS = None  # the user names them
@@ -29,41 +28,56 @@ def _table(path: Path) -> Path:
     return tables[0]
 
 
+def _rows(table: Path) -> list[dict[str, str]]:
+    """The lines of the table as dictionaries; CorpusError names the line that is not as it should be."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True, restkey="", restval=None)
+            columns = list(reader.fieldnames or [])
+            rows = list(reader)
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise CorpusError(
+            f"{table}: not a table in UTF-8 with commas between columns: {error}"
+        ) from None
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise CorpusError(
+            f"{table}: no column {listed(missing)}; found {listed(columns, 10) or 'nothing'}, "
+            f"expected {', '.join(REQUIRED)} and, if there are any, session"
+        )
+    if not rows:
+        raise CorpusError(f"{table}: no rows; write one for each recording")
+    for line, row in enumerate(rows, 2):
+        if ("" in row and "" not in columns) or None in row.values():
+            raise CorpusError(
+                f"{table}: line {line} has another number of fields than the {len(columns)} columns; "
+                "put quotes around a field with a comma"
+            )
+        for name in REQUIRED:
+            if not row[name].strip():
+                raise CorpusError(f"{table}: no {name} in line {line}")
+    return rows
+
+
 def find(path: Path, workspace: Path) -> list[Clip]:
     """The clips that the table names."""
     table = _table(path)
-    try:
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{table}: not a table in UTF-8 with commas between columns: {error}") from None  # fmt: skip
-    missing = [name for name in REQUIRED if name not in rows]
-    if missing:
-        raise CorpusError(
-            f"{table}: no column {listed(missing)}; found {listed(rows.columns, 10)}, "
-            f"expected {', '.join(REQUIRED)} and, if there are any, session"
-        )
-    if rows.empty:
-        raise CorpusError(f"{table}: no rows; write one for each recording")
-    for name in REQUIRED:
-        lines = [str(index + 2) for index in rows.index[rows[name].str.strip() == ""]]
-        if lines:
-            raise CorpusError(f"{table}: no {name} in line {listed(lines)}")
-    files = [table.parent / name for name in rows["path"]]
+    rows = _rows(table)
+    files = [table.parent / row["path"].strip() for row in rows]
     absent = [file for file in files if not file.is_file()]
     if absent:
         raise CorpusError(
             f"{table}: {len(absent)} of {len(files)} files are not there: {listed(absent, 3)}; "
             "paths are relative to the table"
         )
-    sessions = rows["session"] if "session" in rows else [""] * len(rows)
     return [
         Clip(
-            id="-".join(Path(row.path).with_suffix("").parts).strip("/-"),
+            id="-".join(Path(row["path"].strip()).with_suffix("").parts).strip("/-"),
             file=file,
-            source=row.path,
-            label=row.label.strip(),
-            speaker=row.speaker.strip(),
-            session=session.strip(),
+            source=row["path"].strip(),
+            label=row["label"].strip(),
+            speaker=row["speaker"].strip(),
+            session=row.get("session", "").strip(),
         )
-        for row, file, session in zip(rows.itertuples(), files, sessions, strict=True)
+        for row, file in zip(rows, files, strict=True)
     ]

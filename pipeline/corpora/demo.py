@@ -7,10 +7,10 @@ from typing import Annotated
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from pipeline.corpora import emodb
-from pipeline.corpora.clip import Clip
-from pipeline.corpora.synthesis import Utterance, synthesize
+from pipeline.audio.espeak import Utterance, synthesize
+from pipeline.corpora import Clip, emodb
 from pipeline.errors import CorpusError
 
 LABELS = emodb.LABELS
@@ -59,6 +59,8 @@ def read_recipe(path: Path) -> Recipe:
         )
     try:
         return Recipe.model_validate(YAML(typ="safe").load(file))
+    except YAMLError as error:
+        raise CorpusError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise CorpusError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -7,7 +7,7 @@ the emotion's German name, a letter of version.
 import re
 from pathlib import Path
 
-from pipeline.corpora.clip import Clip
+from pipeline.corpora import Clip
 from pipeline.errors import CorpusError, listed
 
 EMOTIONS = {

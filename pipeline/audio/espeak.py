@@ -4,7 +4,7 @@ espeak-ng keeps state from one utterance to the next, so each is said in a proce
 clip is then the same whatever was said before it. The processes are children of this module run
 as a program, which imports little, so that each starts in a moment:
 
-    python -m pipeline.corpora.synthesis FOLDER < utterances.json
+    python -m pipeline.audio.espeak FOLDER < utterances.json
 """
 
 import ctypes
@@ -101,13 +101,15 @@ def synthesize(utterances: list[Utterance], folder: Path) -> None:
         espeak-ng does not start, or has no such voice.
     """
     child = subprocess.run(
-        [sys.executable, "-m", "pipeline.corpora.synthesis", str(folder)],
+        [sys.executable, "-m", "pipeline.audio.espeak", str(folder)],
         input=json.dumps([asdict(utterance) for utterance in utterances]),
         text=True,
         stderr=subprocess.PIPE,
     )
     if child.returncode != 0:
-        raise CorpusError(f"the demo corpus could not be made: {child.stderr.splitlines()[-1]}")
+        raise CorpusError(
+            f"the demo corpus could not be made: {child.stderr.strip().rpartition(chr(10))[2]}"
+        )
 
 
 def main() -> None:

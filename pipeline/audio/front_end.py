@@ -1,0 +1,51 @@
+"""A recording to the network's input, cached by what the recording is and not by what it is called."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.io import wavfile
+
+from pipeline.audio import cut as cut_module
+from pipeline.audio import spectra
+from pipeline.cache import cached, code_version
+from pipeline.params import Features
+
+
+def features(y: np.ndarray, input_len: float, sample_rate: int, p: Features) -> np.ndarray:
+    """Features of a recording of any length [shape=(frames, bins)], float32.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n,)]
+    input_len : what the network sees, in seconds
+    sample_rate : of `y`, in Hz
+
+    Raises
+    ------
+    AudioError
+        The recording's middle is silence, or not finite.
+    """
+    return spectra.features(cut_module.cut(y, round(input_len * sample_rate)), sample_rate, p)
+
+
+def _of_file(
+    audio: Path, sha256: str, input_len: float, sample_rate: int, p: Features, version: str
+) -> np.ndarray:
+    """Features of a wav file; `sha256` and `version` stand for its samples and the code."""
+    return features(wavfile.read(audio)[1], input_len, sample_rate, p)
+
+
+class CachedFrontEnd:
+    """The front end with its results kept on disk; `known` says whether a result is there."""
+
+    def __init__(self, input_len: float, sample_rate: int, p: Features) -> None:
+        self._recall = cached(_of_file, ignore=["audio"])
+        version = code_version(cut_module, spectra, packages=("librosa", "numpy"))
+        self._arguments = (input_len, sample_rate, p, version)
+
+    def known(self, audio: Path, sha256: str) -> bool:
+        return self._recall.check_call_in_cache(audio, sha256, *self._arguments)
+
+    def __call__(self, audio: Path, sha256: str) -> np.ndarray:
+        """Features of the wav file `audio`, whose samples have the digest `sha256`."""
+        return self._recall(audio, sha256, *self._arguments)
