@@ -1,9 +1,10 @@
 """The budget: limits of real boards, and a message that says what to change."""
 
+import numpy as np
 import pytest
 
-from pipeline.errors import ParamsError
-from pipeline.mcu import boards, budget
+from pipeline.errors import ModelError, ParamsError
+from pipeline.mcu import arena, boards, budget
 from pipeline.mcu.arena import Arena
 from pipeline.mcu.boards import Board
 from pipeline.tflite.graph import Graph, Operator, Tensor
@@ -67,3 +68,19 @@ def test_the_peak_counts_what_is_live_and_no_constant() -> None:
     operator, tensors = GRAPH.peak()
     assert (operator.name, [t.name for t in tensors]) == ("CONV_2D", ["wide", "in"])
     assert GRAPH.macs() == 800 * 9
+
+
+def test_an_operator_that_tflite_micro_lacks_ends_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    class Lacking:
+        def __init__(self, content: bytes, arena_bytes: int) -> None:
+            tried.append(arena_bytes)
+            raise MemoryError("Didn't find op for builtin opcode 'ATAN2'")
+
+    monkeypatch.setattr(arena, "Micro", Lacking)
+    with pytest.raises(ModelError, match="cannot run the model: Didn't find op"):
+        arena.smallest(b"", np.zeros((1, 1, 1), np.int8))
+    assert max(tried) == arena.LARGEST

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from tflite_micro.python.tflite_micro import runtime
 
+from pipeline.errors import ModelError
 from pipeline.native import stderr_captured
 
+LARGEST = 1 << 28  # bytes; no microcontroller has as much
 ALIGNMENT = 16  # bytes; of TFLite Micro's allocations, and so of what is worth asking for
 
 
@@ -18,6 +20,8 @@ class Micro:
     ----------
     content : the flatbuffer
     arena_bytes : all the memory that tensors and the interpreter's own data may take
+    keep_tensors : let no tensor take the place of another, so that `tensor` can read them; this
+        needs an arena that holds them all
 
     Raises
     ------
@@ -25,10 +29,17 @@ class Micro:
         It does not fit; the message is TFLite Micro's.
     """
 
-    def __init__(self, content: bytes, arena_bytes: int) -> None:
+    def __init__(self, content: bytes, arena_bytes: int, keep_tensors: bool = False) -> None:
+        config = runtime.InterpreterConfig
         with stderr_captured() as said:
             try:
-                self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
+                self._interpreter = runtime.Interpreter.from_bytes(
+                    content,
+                    arena_size=arena_bytes,
+                    intrepreter_config=config.kPreserveAllTensors
+                    if keep_tensors
+                    else config.kAllocationRecording,
+                )
                 failed = False
             except RuntimeError:
                 failed = True
@@ -43,6 +54,10 @@ class Micro:
             self._interpreter.invoke()
             outputs.append(self._interpreter.get_output(0)[0].copy())
         return np.array(outputs)
+
+    def tensor(self, number: int) -> np.ndarray:
+        """A tensor of the graph after the last clip that was run."""
+        return np.asarray(self._interpreter.GetTensor(number, 0)["tensor_data"])
 
     def allocations(self) -> dict[str, int]:
         """Bytes of the arena by what they hold, as TFLite Micro's recording allocator counts them."""
@@ -72,13 +87,20 @@ def smallest(content: bytes, x: np.ndarray) -> Arena:
     """Find it by bisection, with `x` [shape=(frames, bins, 1)], int8, as the clip to run.
 
     Every size that is tried is a new interpreter that allocates; the one found also runs.
+
+    Raises
+    ------
+    ModelError
+        No size is enough: TFLite Micro lacks an operator, say.
     """
     ample = 1 << 20
     while True:
         try:
             micro = Micro(content, ample)
             break
-        except MemoryError:
+        except MemoryError as error:
+            if ample >= LARGEST:
+                raise ModelError(f"TFLite Micro cannot run the model: {error}") from None
             ample *= 2
     parts = micro.allocations()
     low, high = 0, -(-ample // ALIGNMENT)  # low fails, high works, in units of ALIGNMENT

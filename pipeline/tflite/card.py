@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
+from pipeline.errors import MissingError
 from pipeline.params import Features
 
 
@@ -31,4 +32,9 @@ def write(card: Card, model: Path) -> None:
 def read(model: Path) -> Card:
     """The card of `model`; MissingError where model or card are missing."""
     paths.require(model)
-    return Card(**json.loads(paths.require(model.with_suffix(".json")).read_text("utf-8")))
+    file = model.with_suffix(".json")
+    if not file.is_file():
+        raise MissingError(
+            f"no {file}: a model needs its card beside it; `convert` writes one for model.tflite"
+        )
+    return Card(**json.loads(file.read_text("utf-8")))

@@ -25,25 +25,23 @@ class Int8Model:
     content : the flatbuffer
     reference : run LiteRT's reference kernels, which TFLite Micro's equal bit for bit, instead of
         its optimized ones, which are ten times faster and may differ by a step
+    keep_tensors : let no tensor take the place of another, so that `tensor` can read them
     """
 
-    def __init__(self, content: bytes, reference: bool = True) -> None:
+    def __init__(self, content: bytes, reference: bool = True, keep_tensors: bool = False) -> None:
         resolver = (
             OpResolverType.BUILTIN_REF
             if reference
             else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         )
         self._interpreter = Interpreter(
-            model_content=content, experimental_op_resolver_type=resolver
+            model_content=content,
+            experimental_op_resolver_type=resolver,
+            experimental_preserve_all_tensors=keep_tensors,
         )
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Of one clip: (frames, bins, 1)."""
-        return tuple(int(n) for n in self._input["shape"][1:])
 
     @property
     def input_quantization(self) -> tuple[float, int]:
@@ -67,6 +65,10 @@ class Int8Model:
             self._interpreter.invoke()
             outputs.append(self._interpreter.get_tensor(self._output["index"])[0].copy())
         return np.array(outputs)
+
+    def tensor(self, number: int) -> np.ndarray:
+        """A tensor of the graph after the last clip that was run."""
+        return self._interpreter.get_tensor(number)
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """int8 outputs as probabilities."""
