@@ -103,7 +103,8 @@ def results(
     if write is None:
         typer.echo(table)
     else:
-        write.write_text(written_into(write.read_text("utf-8"), table), "utf-8")
+        document = require(write).read_text("utf-8")
+        write.write_text(written_into(document, table), "utf-8")
 
 
 @app.command()
@@ -135,8 +136,8 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
 ) -> None:
     """Write the demo corpus as wav files, to listen to."""
+    from pipeline.audio.espeak import synthesize
     from pipeline.corpora.demo import read_recipe, utterances
-    from pipeline.corpora.synthesis import synthesize
     from pipeline.outputs import staged
 
     if folder.exists():
@@ -151,7 +152,10 @@ def demo(
 def _json(file: Path) -> Any:
     from pipeline.paths import require
 
-    return json.loads(require(file).read_text("utf-8"))
+    try:
+        return json.loads(require(file).read_text("utf-8"))
+    except ValueError:
+        raise SernetError(f"{file} is not JSON, expected what `dvc repro` writes") from None
 
 
 def main() -> None:

@@ -1,19 +1,17 @@
 """Whether this machine has what the pipeline needs, and how to get what is missing."""
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
+import re
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = [
-    "ai-edge-litert", "dvc", "espeakng-loader", "great-expectations", "joblib", "librosa", "numpy",
-    "pandas", "pydantic", "scikit-learn", "soundfile", "soxr", "tensorflow",
-    "tensorflow-model-optimization", "tf-keras", "tflite-micro", "typer",
-]  # fmt: skip
+from pipeline import corpora, params, paths
+from pipeline.errors import SernetError
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,9 @@ def examine() -> list[Finding]:
             else "needs 3.11 to 3.13: make clean, then make env PYTHON=…",
         )
     ]
-    for package in PACKAGES:
+    for package in sorted(
+        re.split(r"[<>=~ ;]", line)[0] for line in importlib.metadata.requires("sernet") or []
+    ):
         try:
             findings.append(Finding(package, importlib.metadata.version(package)))
         except importlib.metadata.PackageNotFoundError:
@@ -63,9 +63,21 @@ def examine() -> list[Finding]:
                 "" if there else "change into the root of the project",
             )
         )
+    findings.append(_corpus())
     findings.append(Finding("cores", str(os.cpu_count())))
-    model = Path("models/tflite/final/model.tflite")
+    model = paths.MODEL
     findings.append(
         Finding("model", str(model) if model.is_file() else "not made yet (dvc repro makes it)")
     )
     return findings
+
+
+def _corpus() -> Finding:
+    """Whether the corpus that params.yaml names is where it says, without decoding it."""
+    try:
+        corpus = params.load().corpus
+        with tempfile.TemporaryDirectory() as workspace:
+            clips = corpora.find(corpus.name, Path(corpus.path), Path(workspace))
+    except SernetError as error:
+        return Finding("corpus", "not as it should be", str(error))
+    return Finding("corpus", f"{corpus.name}, {len(clips)} clips in {corpus.path}")

@@ -1,6 +1,5 @@
 """A stage's outputs appear whole or not at all."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +21,10 @@ def staged(*targets: str | Path) -> Iterator[list[Path]]:
     the block raises, they are removed and the targets stay as they were.
     """
     finals = [Path(target) for target in targets]
-    partials = [final.with_name(f".{final.name}.partial-{os.getpid()}") for final in finals]
-    for final in finals:
-        final.parent.mkdir(parents=True, exist_ok=True)
+    partials = [final.with_name(f".{final.name}.partial") for final in finals]
+    for partial in partials:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)  # of a run that was killed
     try:
         yield partials
         for partial, final in zip(partials, finals, strict=True):

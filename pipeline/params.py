@@ -180,16 +180,18 @@ def load(path: Path | str = PATH) -> Params:
 
 
 def select(names: tuple[str, ...]) -> Any:
-    """The sections in `names` and nothing else.
+    """The entries in `names` and nothing else: whole sections, or dotted single ones.
 
     A stage that reads a parameter it does not declare fails with AttributeError, and a test
     compares what stages declare with dvc.yaml: so dvc.yaml cannot miss a parameter.
     """
     params = load()
-    attributes = {"validate": "validation"}
-    return SimpleNamespace(
-        **{
-            attributes.get(name, name): getattr(params, attributes.get(name, name))
-            for name in names
-        }
-    )
+    selected = SimpleNamespace()
+    for name in names:
+        section, _, entry = name.partition(".")
+        attribute = {"validate": "validation"}.get(section, section)
+        value = getattr(params, attribute)
+        if entry:
+            value = SimpleNamespace(**{entry: getattr(value, entry)})
+        setattr(selected, attribute, value)
+    return selected

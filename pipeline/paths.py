@@ -17,6 +17,7 @@ FEATURES = Path("data/features")
 FLOAT = Path("models/float")
 PAPER_PROTOCOL = Path("models/paper_protocol.csv")
 LEARNING_CURVES = Path("reports/learning_curves.csv")
+MEAN_CURVES = Path("reports/mean_curves.csv")
 # fold
 FOLDED = Path("models/folded")
 FOLD_ERROR = Path("reports/fold_error.json")

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.audio.cut import cut
 from pipeline.audio.decode import decode
-from pipeline.audio.spectra import features
+from pipeline.audio.front_end import features
 from pipeline.errors import AudioError
 from pipeline.tflite import card
 from pipeline.tflite.int8 import Int8Model
@@ -34,12 +33,11 @@ def predict(files: list[Path], model: Path) -> list[Prediction]:
     """
     described = card.read(model)
     runner = Int8Model(model.read_bytes())
-    n = round(described.input_len * described.sample_rate)
     predictions = []
     for file in files:
         y = decode(file, described.sample_rate)
         try:
-            x = features(cut(y, n), described.sample_rate, described.feature_params())
+            x = features(y, described.input_len, described.sample_rate, described.feature_params())
         except AudioError as problem:
             raise AudioError(f"{file}: {problem}") from None
         p = runner.probabilities(runner.run(x[np.newaxis, ..., np.newaxis]))[0]

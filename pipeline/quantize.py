@@ -6,7 +6,7 @@ from tqdm import tqdm
 from pipeline import dataset, params, paths, splits
 from pipeline.cache import cached, code_version
 from pipeline.errors import run
-from pipeline.models import files, qat
+from pipeline.models import files, qat, training
 from pipeline.models.qat import Tuned
 from pipeline.models.training import Data, predict
 from pipeline.outputs import staged
@@ -20,7 +20,7 @@ def main() -> None:
     folds = splits.read()
     fine_tune = cached(qat.fine_tune, ignore=["on_epoch"])
     version = code_version(
-        qat, packages=("tensorflow", "tf_keras", "tensorflow-model-optimization")
+        qat, training, packages=("tensorflow", "tf_keras", "tensorflow-model-optimization")
     )
     losses = []
     with (

@@ -10,8 +10,6 @@ from pipeline.errors import SplitError
 
 FINAL = "final"  # the fold that tests nothing: its model is the one to deploy
 
-Role = str  # train, validation, test
-
 
 @dataclass(frozen=True)
 class Fold:
@@ -33,7 +31,7 @@ def make(manifest: pd.DataFrame, leave_out: str, inner_validation: bool) -> pd.D
 
     Each speaker (or session) is the test side of one fold. With `inner_validation`, the next one
     in order is kept out of that fold's training to choose the epoch. The fold `final` trains on
-    all clips; with `inner_validation` it keeps the first one out.
+    all clips.
 
     Parameters
     ----------
@@ -63,15 +61,15 @@ def make(manifest: pd.DataFrame, leave_out: str, inner_validation: bool) -> pd.D
             + (" with split.inner_validation" if inner_validation else "")
         )
     parts = []
-    for number, group in enumerate([*groups, FINAL]):
-        inner = groups[(number + 1) % len(groups)] if inner_validation else None
+    for number, group in enumerate([*groups, None]):
         role = pd.Series("train", index=manifest.index)
-        role[keys == inner] = "validation"
+        if inner_validation and group is not None:
+            role[keys == groups[(number + 1) % len(groups)]] = "validation"
         role[keys == group] = "test"
         parts.append(
             pd.DataFrame(
                 {
-                    "fold": FINAL if group == FINAL else f"{leave_out}-{group}",
+                    "fold": FINAL if group is None else f"{leave_out}-{group}",
                     "clip": manifest["clip"],
                     "role": role,
                 }
@@ -82,7 +80,7 @@ def make(manifest: pd.DataFrame, leave_out: str, inner_validation: bool) -> pd.D
 
 def read(path: Path = paths.FOLDS) -> list[Fold]:
     """The folds in order, `final` last."""
-    table = pd.read_csv(paths.require(path), dtype=str)
+    table = pd.read_csv(paths.require(path), dtype=str, keep_default_na=False)
     return [
         Fold(name, *(list(rows["clip"][rows["role"] == role]) for role in ("train", "validation", "test")))
         for name, rows in table.groupby("fold", sort=False)

@@ -1,5 +1,7 @@
 """Stage 4, train: one float model per fold, and one on all speakers, which is the one to deploy."""
 
+import statistics
+
 import pandas as pd
 from tqdm import tqdm
 
@@ -41,11 +43,13 @@ def main() -> None:
     )
     _, frames, bins, _ = data.x.shape
     histories, papers = [], []
+    chosen_epochs: list[int] = []
     with (
-        staged(paths.FLOAT, paths.PAPER_PROTOCOL, paths.LEARNING_CURVES) as (
+        staged(paths.FLOAT, paths.PAPER_PROTOCOL, paths.LEARNING_CURVES, paths.MEAN_CURVES) as (
             folder,
             paper_file,
             curves_file,
+            mean_file,
         ),
         tqdm(total=len(folds) * p.train.epochs, desc="train", unit="epoch", disable=None) as bar,
     ):
@@ -54,11 +58,18 @@ def main() -> None:
             train, validation, test = (
                 Data(data.x[rows], data.y[rows]) if len(rows) else None for rows in data.sides(fold)
             )
+            settings = p.train
+            if validation is None and chosen_epochs:
+                # The final model trains on all speakers, for as long as the folds found good.
+                epochs = round(statistics.median(chosen_epochs))
+                settings = p.train.model_copy(update={"epochs": epochs})
             outcome: Outcome = fit(
-                train, validation, test, len(data.labels), p.model, p.train,
+                train, validation, test, len(data.labels), p.model, settings,
                 seed=p.seed + number, version=version, on_epoch=bar.update,
             )  # fmt: skip
             bar.update((number + 1) * p.train.epochs - bar.n)
+            if validation is not None:
+                chosen_epochs.append(outcome.chosen_epoch)
             model = lightsernet.build(frames, bins, len(data.labels), p.model)
             model.set_weights(outcome.weights)
             files.save(model, paths.model(folder, fold.name))
@@ -68,13 +79,17 @@ def main() -> None:
             last = outcome.history[outcome.chosen_epoch - 1]
             tqdm.write(
                 f"train: {fold.name}: {len(fold.train)} clips, epoch {outcome.chosen_epoch} of "
-                f"{p.train.epochs} kept, loss {last['train_loss']:.3f}, "
+                f"{settings.epochs} kept, loss {last['train_loss']:.3f}, "
                 f"accuracy on the training side {100 * last['train_accuracy']:.1f} %"
             )
         pd.concat(papers).to_csv(paper_file, index=False)
         curves = pd.concat(histories)
         columns = ["fold", "epoch", *(c for c in curves if c not in ("fold", "epoch"))]
         curves[columns].to_csv(curves_file, index=False, float_format="%.6g")
+        means = curves[curves["fold"] != splits.FINAL].groupby("epoch")
+        means[["train_loss", "train_accuracy", "test_accuracy"]].mean().to_csv(
+            mean_file, float_format="%.6g"
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pipeline.outputs import staged
 from pipeline.params import Validate
 from pipeline.quality import expectations, facts, page
 
-PARAMS = ("corpus", "validate", "split")
+PARAMS = ("corpus.name", "validate", "split")
 
 
 def validate(

@@ -46,10 +46,14 @@ def reached(module: str) -> list[str]:
     """All files reached from `module`, itself included, relative to the root, sorted."""
     start = _file(module)
     assert start is not None, module
-    seen, todo = set(), {start, ROOT / "pipeline" / "__init__.py"}
+    corpora = ROOT / "pipeline" / "corpora"
+    seen: set[Path] = set()
+    todo = {start, ROOT / "pipeline" / "__init__.py"}
     while todo:
         file = todo.pop()
         seen.add(file)
+        if file == corpora / "__init__.py":
+            todo |= set(corpora.glob("*.py")) - seen  # which finds its modules by their names
         if file.suffix == ".py":
             todo |= _named_in(file) - seen
     return sorted(file.relative_to(ROOT).as_posix() for file in seen)

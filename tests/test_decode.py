@@ -97,3 +97,10 @@ def test_a_header_without_samples_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="No such file"):
         decode(tmp_path / "a.wav", 16000)
+
+
+def test_samples_without_a_header_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.raw"
+    file.write_bytes(b"\x00\x01" * 100)
+    with pytest.raises(AudioError, match="not audio that libsndfile reads"):
+        decode(file, 16000)

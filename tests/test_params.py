@@ -65,3 +65,13 @@ def test_a_stage_cannot_read_what_it_does_not_declare(
     assert selected.train.epochs == 2
     with pytest.raises(AttributeError):
         _ = selected.seed
+
+
+def test_a_stage_can_declare_a_single_entry(
+    write_params: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write_params().parent)
+    selected = params.select(("corpus.name",))
+    assert selected.corpus.name == "demo"
+    with pytest.raises(AttributeError):
+        _ = selected.corpus.path

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import shell
+from conftest import shell, toy_content
+from ruamel.yaml import YAML
 
 from pipeline.tflite import graph
 
@@ -34,7 +36,7 @@ def test_every_stage_writes_what_dvc_yaml_says(done: Path) -> None:
     assert "up to date" in shell("dvc status", done).stdout
     for name in ("models/tflite/final/model.tflite", "metrics.json", "predictions.csv"):
         assert (done / name).is_file()
-    assert not list(done.rglob("*.partial*"))
+    assert not list(done.rglob(".*.partial"))
 
 
 def test_metrics_have_the_fixed_names(done: Path) -> None:
@@ -51,7 +53,7 @@ def test_metrics_have_the_fixed_names(done: Path) -> None:
     assert mcu["fits"] is True
     assert 0 < mcu["arena_bytes"] <= mcu["arena_limit_bytes"] == 524_288
     assert mcu["flash_limit_bytes"] == 2_097_152
-    assert metrics["agreement"] == {"tflm_vs_litert_reference": 0}
+    assert metrics["agreement"] == {"tflm_vs_litert_reference": 0, "inner_tensors": 0}
 
 
 def test_every_clip_is_predicted_once_and_the_scores_follow_from_that(done: Path) -> None:
@@ -159,6 +161,22 @@ def test_a_corpus_that_is_not_there_is_one_clear_line_through_dvc(done: Path) ->
     shell("git checkout -q . && dvc checkout -q", done)
 
 
+def test_a_path_that_is_not_there_is_explained_by_the_doctor(done: Path) -> None:
+    setting = "-S corpus.name=emodb -S corpus.path=/nowhere/emodb"
+    failed = shell(f"dvc exp run {setting}", done, check=False)
+    assert failed.returncode != 0
+    assert "No such file or directory" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    shell(
+        "sed -i 's#name: demo#name: emodb#; s#path: data/corpora/demo#path: /nowhere/emodb#' params.yaml",
+        done,
+    )
+    sick = shell("python -m pipeline doctor", done, check=False)
+    assert sick.returncode == 1
+    assert "looked for wav files in /nowhere/emodb/wav" in sick.stdout
+    shell("git checkout -q . && dvc checkout -q", done)
+
+
 def test_help_imports_nothing_heavy(project: Path) -> None:
     code = (
         "import sys; from pipeline.cli import app; import typer.testing;"
@@ -175,3 +193,34 @@ def test_doctor_finds_this_environment_whole(project: Path) -> None:
     output = shell("python -m pipeline doctor", project).stdout
     assert re.search(r"ok tensorflow +2\.", output)
     assert "!!" not in output
+
+
+def test_every_other_choice_runs_through_the_chain(done: Path, tmp_path: Path) -> None:
+    """A user's table, sessions left out, an inner speaker, log-mel, focal loss, bfloat16."""
+    folder = tmp_path / "eigene"
+    folder.mkdir()
+    lines = ["path,label,speaker,session"]
+    for row in pd.read_csv(done / "data/manifest.csv", dtype=str).itertuples():
+        shutil.copy(done / f"data/clips/{row.clip}.wav", folder)
+        lines.append(
+            f"{row.clip}.wav,{row.label.replace('neutral', 'None')},{row.speaker},s{row.speaker}"
+        )
+    (folder / "clips.csv").write_text("\n".join(lines))
+    shutil.copytree(done / "pipeline", tmp_path / "pipeline")
+    content = toy_content()
+    content["corpus"] = {"name": "csv", "path": str(folder)}
+    content["split"] = {"leave_out": "session", "inner_validation": True}
+    content["features"]["kind"] = "log_mel"
+    content["train"].update(loss="focal", precision="bfloat16")
+    YAML().dump(content, tmp_path / "params.yaml")
+    for stage in STAGES:
+        shell(f"python -m pipeline.{stage}", tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["corpus"], metrics["folds"], metrics["classes"]) == ("csv", 3, 3)
+    assert metrics["agreement"] == {"tflm_vs_litert_reference": 0, "inner_tensors": 0}
+    rows = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
+    assert set(rows["actual"]) == {"anger", "None", "sadness"}
+    folds = pd.read_csv(tmp_path / "data/folds.csv")
+    assert set(folds[folds["fold"] == "final"]["role"]) == {"train"}
+    epochs = pd.read_csv(tmp_path / "reports/learning_curves.csv").groupby("fold")["epoch"].max()
+    assert epochs["final"] <= epochs["session-s51"] == content["train"]["epochs"]

@@ -160,8 +160,16 @@ def test_every_clip_is_tested_once_and_never_trained_in_that_fold(
     assert sorted(clip for fold in folds for clip in fold.test) == sorted(rows["clip"])
     for fold in folds:
         assert {clip[0] for clip in fold.validation}.isdisjoint({clip[0] for clip in fold.train})
-        assert len({clip[0] for clip in fold.validation}) == 1
+        assert len({clip[0] for clip in fold.validation}) == (fold.name != "final")
         assert len(fold.train + fold.validation + fold.test) == len(rows)
+
+
+def test_a_speaker_called_final_is_a_speaker(sounds: dict[str, np.ndarray], tmp_path: Path) -> None:
+    rows = rows_of(sounds).replace({"speaker": {"c": "final"}})
+    splits.make(rows, "speaker", False).to_csv(tmp_path / "folds.csv", index=False)
+    folds = splits.read(tmp_path / "folds.csv")
+    assert [fold.name for fold in folds] == ["speaker-a", "speaker-b", "speaker-final", "final"]
+    assert [len(fold.test) for fold in folds] == [2, 2, 2, 0]
 
 
 def test_too_few_speakers_and_missing_sessions_are_said(sounds: dict[str, np.ndarray]) -> None:

@@ -14,7 +14,7 @@ from tf_keras import layers
 
 from pipeline.errors import ModelError
 
-# The axis of the kernel along which the output channels lie.
+# Exactly these: kinds derived from Conv2D have their output channels on another axis of the kernel.
 _FOLDABLE = (layers.Conv2D, layers.Dense)
 
 
@@ -59,9 +59,7 @@ def _normalised_by(
         if not isinstance(layer, layers.BatchNormalization):
             continue
         (before,) = producers[layer.name]
-        # A depthwise kernel has its channels on another axis.
-        plain = isinstance(before, _FOLDABLE) and not isinstance(before, layers.DepthwiseConv2D)
-        if not plain or before.activation is not tf_keras.activations.linear:
+        if type(before) not in _FOLDABLE or before.activation is not tf_keras.activations.linear:
             raise ModelError(
                 f"batch normalisation {layer.name} follows {before.name} ({type(before).__name__}), "
                 "expected a linear convolution or dense layer"

@@ -61,8 +61,6 @@ def of_folds(manifest: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "fold": name,
-                "train": len(train),
-                "held_out": len(held_out),
                 "untrained_classes": len(set(held_out["label"]) - set(train["label"])),
                 "shared_speakers": int((sides > 1).sum()),
             }

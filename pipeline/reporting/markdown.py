@@ -5,6 +5,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from pipeline.errors import SernetError
+
 # What the corpora of the committed runs are, by the folder's name.
 CORPORA = {
     "demo": "demo, synthesized, 7 classes",
@@ -54,5 +56,6 @@ def written_into(document: str, table: str) -> str:
     """`document` with what stands between the two marks replaced by `table`."""
     before, _, rest = document.partition(BEGIN)
     _, mark, after = rest.partition(END)
-    assert mark, "the document has no marks"
+    if not mark:
+        raise SernetError(f"the document lacks the marks of the table, {BEGIN} and {END}")
     return f"{before}{BEGIN}\n{table}\n{END}{after}"

@@ -26,12 +26,12 @@ def render(metrics: dict[str, Any]) -> str:
             f"{name:24} {row['ua']:7.2f} {row['wa']:7.2f} {row['f1']:7.2f} {row['ua_std']:8.2f}  {protocol}"
         )
     margin = mcu["arena_limit_bytes"] - mcu["arena_bytes"]
-    flash_margin = mcu["flash_limit_bytes"] - mcu["flash_bytes"]
+    flash_margin = mcu["flash_limit_bytes"] - mcu["flash_needed_bytes"]
     lines += [
         "",
         f"model   {model['params']:,} parameters, {model['macs']:,} MACs, file {model['flash_bytes']:,} bytes",
         f"arena   {mcu['arena_bytes']:>9,} of {mcu['arena_limit_bytes']:,} bytes ({margin:+,} left)",
-        f"flash   {mcu['flash_bytes']:>9,} of {mcu['flash_limit_bytes']:,} bytes ({flash_margin:+,} left)",
+        f"flash   {mcu['flash_needed_bytes']:>9,} of {mcu['flash_limit_bytes']:,} bytes ({flash_margin:+,} left)",
         f"board   {mcu['board']}: {'fits' if mcu['fits'] else 'DOES NOT FIT'}",
         f"bits    TFLite Micro and LiteRT's reference kernels differ by {metrics['agreement']['tflm_vs_litert_reference']}",
     ]
