@@ -5,10 +5,11 @@ READY := $(VENV)/.ready
 # dvc.yaml calls `python`: it has to be the environment's.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help env repro test lint lock clean
+.PHONY: help env repro test bench lint lock clean
 help:
 	@echo "make repro   the whole pipeline on the demo corpus, then the result table"
 	@echo "make test    the tests"
+	@echo "make bench   training speed beside the machine's own peak"
 	@echo "make lint    ruff and mypy"
 	@echo "make lock    resolve requirements/lock.txt anew (needs uv)"
 	@echo "make clean   remove the environment and the caches; DVC's outputs stay"
@@ -30,6 +31,9 @@ repro: $(READY)
 
 test: $(READY)
 	python -m pytest
+
+bench: $(READY)
+	python -m benchmarks.training
 
 lint: $(READY)
 	ruff check .
