@@ -2,17 +2,13 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import shell, toy_content
-from ruamel.yaml import YAML
+from conftest import shell
 
 from pipeline.tflite import graph
 
@@ -94,23 +90,18 @@ def test_input_len_reruns_what_depends_on_it_and_can_be_compared(done: Path) -> 
 
 
 def test_another_board_never_retrains_and_a_small_one_is_over_budget(done: Path) -> None:
-    changed = "evaluate.board=tiny"
     boards = done / "pipeline/mcu/boards.yaml"
     before = boards.read_text("utf-8")
     boards.write_text(
         before + "tiny: {name: A tiny board, core: M0, mhz: 1, ram: 4096, flash: 65536, source: none}\n", "utf-8"
     )  # fmt: skip
-    output = shell(f"dvc exp run -S {changed}", done).stdout
+    output = shell("dvc exp run -S evaluate.board=tiny", done).stdout
     assert ran(output) == ["evaluate"]
     metrics = json.loads((done / "metrics.json").read_text())
     assert metrics["mcu"]["fits"] is False
     gate = shell("python -m pipeline budget", done, check=False)
     assert gate.returncode == 1
     assert "A tiny board is too small: the arena needs" in gate.stderr
-    failing = shell(f"dvc exp run -S {changed} -S evaluate.over_budget=fail", done, check=False)
-    assert failing.returncode != 0
-    assert "more than the board's 4,096" in failing.stderr
-    assert "Traceback" not in failing.stderr
     shell("git checkout -q . && dvc checkout -q", done)
 
 
@@ -145,14 +136,6 @@ def test_report_fits_a_terminal_of_80_columns(done: Path) -> None:
     assert max(len(line) for line in lines) <= 80
 
 
-def test_a_stage_without_its_inputs_names_them(project: Path, tmp_path: Path) -> None:
-    for name in ("pipeline", "params.yaml"):
-        (tmp_path / name).symlink_to(project / name)
-    failed = shell("python -m pipeline fold", tmp_path, check=False)
-    assert failed.returncode == 1
-    assert "no data/manifest.csv; an earlier stage writes it: run `dvc repro`" in failed.stderr
-
-
 def test_a_corpus_that_is_not_there_is_one_clear_line_through_dvc(done: Path) -> None:
     failed = shell("dvc exp run -S corpus.name=emodb", done, check=False)
     assert failed.returncode != 0
@@ -175,52 +158,3 @@ def test_a_path_that_is_not_there_is_explained_by_the_doctor(done: Path) -> None
     assert sick.returncode == 1
     assert "looked for wav files in /nowhere/emodb/wav" in sick.stdout
     shell("git checkout -q . && dvc checkout -q", done)
-
-
-def test_help_imports_nothing_heavy(project: Path) -> None:
-    code = (
-        "import sys; from pipeline.cli import app; import typer.testing;"
-        "print(typer.testing.CliRunner().invoke(app, ['--help']).exit_code,"
-        "[m for m in ('tensorflow', 'librosa', 'pandas', 'numpy') if m in sys.modules])"
-    )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True
-    ).stdout
-    assert printed.strip() == "0 []"
-
-
-def test_doctor_finds_this_environment_whole(project: Path) -> None:
-    output = shell("python -m pipeline doctor", project).stdout
-    assert re.search(r"ok tensorflow +2\.", output)
-    assert "!!" not in output
-
-
-def test_every_other_choice_runs_through_the_chain(done: Path, tmp_path: Path) -> None:
-    """A user's table, sessions left out, an inner speaker, log-mel, focal loss, bfloat16."""
-    folder = tmp_path / "eigene"
-    folder.mkdir()
-    lines = ["path,label,speaker,session"]
-    for row in pd.read_csv(done / "data/manifest.csv", dtype=str).itertuples():
-        shutil.copy(done / f"data/clips/{row.clip}.wav", folder)
-        lines.append(
-            f"{row.clip}.wav,{row.label.replace('neutral', 'None')},{row.speaker},s{row.speaker}"
-        )
-    (folder / "clips.csv").write_text("\n".join(lines))
-    shutil.copytree(done / "pipeline", tmp_path / "pipeline")
-    content = toy_content()
-    content["corpus"] = {"name": "csv", "path": str(folder)}
-    content["split"] = {"leave_out": "session", "inner_validation": True}
-    content["features"]["kind"] = "log_mel"
-    content["train"].update(loss="focal", precision="bfloat16")
-    YAML().dump(content, tmp_path / "params.yaml")
-    for stage in STAGES:
-        shell(f"python -m pipeline.{stage}", tmp_path)
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert (metrics["corpus"], metrics["folds"], metrics["classes"]) == ("csv", 3, 3)
-    assert metrics["agreement"] == {"tflm_vs_litert_reference": 0, "inner_tensors": 0}
-    rows = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
-    assert set(rows["actual"]) == {"anger", "None", "sadness"}
-    folds = pd.read_csv(tmp_path / "data/folds.csv")
-    assert set(folds[folds["fold"] == "final"]["role"]) == {"train"}
-    epochs = pd.read_csv(tmp_path / "reports/learning_curves.csv").groupby("fold")["epoch"].max()
-    assert epochs["final"] <= epochs["session-s51"] == content["train"]["epochs"]

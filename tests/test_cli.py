@@ -1,0 +1,34 @@
+"""The command line where no model is needed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import shell
+
+
+def test_a_stage_without_its_inputs_names_them(project: Path, tmp_path: Path) -> None:
+    for name in ("pipeline", "params.yaml"):
+        (tmp_path / name).symlink_to(project / name)
+    failed = shell("python -m pipeline fold", tmp_path, check=False)
+    assert failed.returncode == 1
+    assert "no data/manifest.csv; an earlier stage writes it: run `dvc repro`" in failed.stderr
+
+
+def test_help_imports_nothing_heavy(project: Path) -> None:
+    code = (
+        "import sys; from pipeline.cli import app; import typer.testing;"
+        "print(typer.testing.CliRunner().invoke(app, ['--help']).exit_code,"
+        "[m for m in ('tensorflow', 'librosa', 'pandas', 'numpy') if m in sys.modules])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.strip() == "0 []"
+
+
+def test_doctor_finds_this_environment_whole(project: Path) -> None:
+    output = shell("python -m pipeline doctor", project).stdout
+    assert re.search(r"ok tensorflow +2\.", output)
+    assert "!!" not in output
