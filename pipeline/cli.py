@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline import paths
 from pipeline.errors import BudgetError, SernetError, run
 
 app = typer.Typer(
@@ -48,7 +49,7 @@ def predict_command(
     files: Annotated[list[Path], typer.Argument(help="Recordings, any format and rate.")],
     model: Annotated[
         Path, typer.Option(help="An int8 model, with its card (.json) beside it.")
-    ] = Path("models/tflite/final/model.tflite"),
+    ] = paths.MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Print the emotion that the int8 model hears in each recording."""
@@ -81,7 +82,7 @@ def doctor() -> None:
 
 @app.command()
 def report(
-    metrics: Annotated[Path, typer.Option(help="A metrics.json.")] = Path("metrics.json"),
+    metrics: Annotated[Path, typer.Option(help="A metrics.json.")] = paths.METRICS,
 ) -> None:
     """Print the result as a table."""
     from pipeline.reporting.table import render
@@ -96,21 +97,20 @@ def results(
     ] = None,
 ) -> None:
     """Print the committed runs in experiments/ as a Markdown table."""
-    from pipeline.paths import require
     from pipeline.reporting.markdown import render, written_into
 
-    table = render(require(Path("experiments")))
+    table = render(paths.require(Path("experiments")))
     if write is None:
         typer.echo(table)
     else:
-        document = require(write).read_text("utf-8")
+        document = paths.require(write).read_text("utf-8")
         write.write_text(written_into(document, table), "utf-8")
 
 
 @app.command()
 def budget() -> None:
     """Say whether the model fits the board; exit status 1 when it does not."""
-    found = _json(Path("reports/evaluation.json"))["budget"]
+    found = _json(paths.EVALUATION)["budget"]
     if found["advice"]:
         raise BudgetError(found["advice"])
     typer.echo(
@@ -150,10 +150,8 @@ def demo(
 
 
 def _json(file: Path) -> Any:
-    from pipeline.paths import require
-
     try:
-        return json.loads(require(file).read_text("utf-8"))
+        return json.loads(paths.require(file).read_text("utf-8"))
     except ValueError:
         raise SernetError(f"{file} is not JSON, expected what `dvc repro` writes") from None
 

@@ -65,10 +65,8 @@ def examine() -> list[Finding]:
         )
     findings.append(_corpus())
     findings.append(Finding("cores", str(os.cpu_count())))
-    model = paths.MODEL
-    findings.append(
-        Finding("model", str(model) if model.is_file() else "not made yet (dvc repro makes it)")
-    )
+    made = str(paths.MODEL) if paths.MODEL.is_file() else "not made yet (dvc repro makes it)"
+    findings.append(Finding("model", made))
     return findings
 
 

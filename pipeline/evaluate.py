@@ -70,20 +70,25 @@ def disagreement(content: bytes, x: np.ndarray, arena_bytes: int) -> Disagreemen
     before it, so the output of every operator is compared as well, in an arena that keeps them all.
     """
     model = Int8Model(content, keep_tensors=True)
-    in_arena = Micro(content, arena_bytes).run(model.quantized(x)).astype(int)
-    outputs = int(np.abs(in_arena - model.run(x).astype(int)).max())
     read = graph.read(content)
+    in_arena = Micro(content, arena_bytes)
     ample = 2 * sum(tensor.bytes for tensor in read.tensors) + (1 << 18)
-    micro = Micro(content, ample, keep_tensors=True)
-    inner = 0
-    for clip in x:
-        model.run(clip[np.newaxis])
-        micro.run(model.quantized(clip[np.newaxis]))
+    keeping = Micro(content, ample, keep_tensors=True)
+    outputs = inner = 0
+    for row in range(len(x)):
+        clip = x[row : row + 1]
+        said = model.run(clip).astype(int)
+        outputs = max(outputs, _largest(in_arena.run(model.quantized(clip)) - said))
+        keeping.run(model.quantized(clip))
         for operator in read.operators:
             for number in operator.outputs:
-                difference = model.tensor(number).astype(int) - micro.tensor(number)
-                inner = max(inner, int(np.abs(difference).max()))
+                difference = model.tensor(number).astype(int) - keeping.tensor(number)
+                inner = max(inner, _largest(difference))
     return Disagreement(outputs, inner)
+
+
+def _largest(difference: np.ndarray) -> int:
+    return int(np.abs(difference).max())
 
 
 def score(predictions: pd.DataFrame, paper: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
