@@ -24,10 +24,19 @@ def bins(p: Features) -> int:
 
 @lru_cache(maxsize=4)
 def mel_filters(sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
-    """Triangles of the mel bands [shape=(n_mels, 1 + n_fft // 2)]."""
-    return librosa.filters.mel(  # type: ignore[attr-defined]
-        sr=sr, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax, htk=True, norm=None
+    """Triangles of the mel bands [shape=(n_mels, 1 + n_fft // 2)], of height 1, in float32.
+
+    Their sides are linear in mel, as those of `tf.signal.linear_to_mel_weight_matrix`, which the
+    paper's code calls, and of CMSIS-DSP's `melFilterMatrix`, which the device has. Those of
+    `librosa.filters.mel` are linear in hertz, and differ from them by up to 2.3e-3.
+    """
+    corners = librosa.mel_frequencies(n_mels + 2, fmin=fmin, fmax=fmax, htk=True)
+    left, centre, right = (
+        librosa.hz_to_mel(corners, htk=True)[i : i + n_mels, np.newaxis] for i in range(3)
     )
+    mel = librosa.hz_to_mel(librosa.fft_frequencies(sr=sr, n_fft=n_fft), htk=True)
+    rising, falling = (mel - left) / (centre - left), (right - mel) / (right - centre)
+    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
 
 
 def features(y: np.ndarray, sr: int, p: Features) -> np.ndarray:
