@@ -108,6 +108,18 @@ def results(
 
 
 @app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A predictions.csv, a folder with one, or a revision.")],
+    b: Annotated[str, typer.Argument(help="Another, on the same clips.")],
+    model: Annotated[str, typer.Option(help="float, ptq, qat, int8.")] = "int8",
+) -> None:
+    """Say whether two runs on the same clips differ by more than chance, speaker by speaker."""
+    from pipeline.reporting.runs import compared
+
+    typer.echo(compared(a, b, model))
+
+
+@app.command()
 def budget() -> None:
     """Say whether the model fits the board; exit status 1 when it does not."""
     found = _json(paths.EVALUATION)["budget"]

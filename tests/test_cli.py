@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import shell
+import pytest
+from conftest import ROOT, shell
 
 
 def test_a_stage_without_its_inputs_names_them(project: Path, tmp_path: Path) -> None:
@@ -32,3 +33,21 @@ def test_doctor_finds_this_environment_whole(project: Path) -> None:
     output = shell("python -m pipeline doctor", project).stdout
     assert re.search(r"ok tensorflow +2\.", output)
     assert "!!" not in output
+
+
+@pytest.mark.parametrize(
+    ("where", "model", "said"),
+    [
+        ("nowhere", "int8", "no run at 'nowhere': looked for a file"),
+        ("run.csv", "int4", "run.csv has no predictions of 'int4', expected one of: int8"),
+    ],
+)
+def test_a_run_that_cannot_be_compared_is_one_line(
+    tmp_path: Path, where: str, model: str, said: str
+) -> None:
+    (tmp_path / "pipeline").symlink_to(ROOT / "pipeline")
+    (tmp_path / "run.csv").write_text("clip,fold,speaker,actual,predicted_int8\na,f,s,x,x\n")
+    failed = shell(f"python -m pipeline compare {where} run.csv --model {model}", tmp_path, False)
+    assert failed.returncode == 1
+    assert said in failed.stderr
+    assert failed.stderr.count("\n") == 1

@@ -86,6 +86,9 @@ def test_input_len_reruns_what_depends_on_it_and_can_be_compared(done: Path) -> 
     shell("dvc plots diff HEAD shorter", done)
     assert "learning" in (done / "dvc_plots" / "index.html").read_text("utf-8")
     assert "shorter" in shell("dvc exp show --csv", done).stdout
+    compared = shell("python -m pipeline compare HEAD shorter --model float", done).stdout
+    assert "18 clips, 3 speakers" in compared
+    assert max(len(line) for line in compared.splitlines()) <= 80
     shell("git checkout -q . && dvc checkout -q", done)
 
 

@@ -1,0 +1,81 @@
+"""Runs, wherever they are kept: their predictions, and how two of them compare."""
+
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import paths
+from pipeline.errors import MissingError, SernetError
+from pipeline.reporting.speakers import compare
+
+LEVEL = 0.05  # of significance
+
+
+def predictions(where: str) -> pd.DataFrame:
+    """A run's predictions, all columns as text.
+
+    Parameters
+    ----------
+    where : a predictions.csv, a folder that has one, or a revision: a commit, a branch, or the name
+        of a DVC experiment
+
+    Raises
+    ------
+    MissingError
+        It is none of these.
+    """
+    path = Path(where)
+    file = path / paths.PREDICTIONS if path.is_dir() else path
+    content = file.read_text("utf-8") if file.is_file() else _of_revision(where)
+    return pd.read_csv(StringIO(content), dtype=str, keep_default_na=False)
+
+
+def _of_revision(rev: str) -> str:
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        content: str = dvc.api.read(paths.PREDICTIONS.as_posix(), rev=rev, encoding="utf-8")
+    except (DvcException, SCMError, OSError):
+        raise MissingError(
+            f"no run at {rev!r}: looked for a file, for a folder with {paths.PREDICTIONS}, and for a revision that has it; "
+            "`dvc exp show` lists experiments"
+        ) from None
+    return content
+
+
+def compared(a: str, b: str, model: str) -> str:
+    """Two runs, given as for `predictions`, compared as text for a terminal of 80 columns.
+
+    Raises
+    ------
+    SernetError
+        A run is not there, lacks predictions of `model`, or is of other clips.
+    """
+    runs = {where: predictions(where) for where in (a, b)}
+    column = f"predicted_{model}"
+    for where, rows in runs.items():
+        if column not in rows:
+            known = ", ".join(
+                c.removeprefix("predicted_") for c in rows if c.startswith("predicted_")
+            )
+            raise SernetError(f"{where} has no predictions of {model!r}, expected one of: {known}")
+    scores = {score: compare(runs[a], runs[b], column, score) for score in ("ua", "wa")}
+    ua = scores["ua"]
+    lines = [
+        f"A  {a}",
+        f"B  {b}",
+        f"{model}, honest protocol, {ua.clips} clips, {ua.speakers} speakers",
+        "",
+        f"{'':4} {'A %':>7} {'B %':>7} {'B - A':>7}   95 % interval       p",
+    ]
+    for name, of in scores.items():
+        between = f"[{of.interval.low:+.2f}, {of.interval.high:+.2f}]"
+        lines.append(
+            f"{name.upper():4} {of.a:7.2f} {of.b:7.2f} {of.difference:+7.2f}   {between:17} {of.p:.4f}"
+        )
+    verdict = "more than chance" if ua.p < LEVEL else "no more than chance"
+    lines += ["", f"The difference of UA is {verdict} at the {LEVEL:.0%} level."]
+    return "\n".join(lines)
