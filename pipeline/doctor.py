@@ -75,7 +75,7 @@ def _corpus() -> Finding:
     try:
         corpus = params.load().corpus
         with tempfile.TemporaryDirectory() as workspace:
-            clips = corpora.find(corpus.name, Path(corpus.path), Path(workspace))
+            clips = corpora.find(corpus.name, Path(corpus.path), Path(workspace), corpus.subset)
     except SernetError as error:
         return Finding("corpus", "not as it should be", str(error))
     return Finding("corpus", f"{corpus.name}, {len(clips)} clips in {corpus.path}")

@@ -47,6 +47,7 @@ def ingest(clips: list[Clip], sample_rate: int, folder: Path) -> pd.DataFrame:
                 "label": clip.label,
                 "speaker": clip.speaker,
                 "session": clip.session,
+                "paper_key": clip.paper_key or clip.speaker,
                 "seconds": round(len(y) / sample_rate, 4),
                 "sha256": digest(y),
             }
@@ -64,7 +65,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as workspace,
         staged(paths.CLIPS, paths.MANIFEST) as (folder, table),
     ):
-        clips = corpora.find(p.corpus.name, Path(p.corpus.path), Path(workspace))
+        clips = corpora.find(p.corpus.name, Path(p.corpus.path), Path(workspace), p.corpus.subset)
         folder.mkdir()
         rows = ingest(clips, p.sample_rate, folder)
         manifest.write(rows, table)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from pipeline import paths
 
-COLUMNS = ["clip", "source", "label", "speaker", "session", "seconds", "sha256"]
+COLUMNS = ["clip", "source", "label", "speaker", "session", "paper_key", "seconds", "sha256"]
 
 
 def write(rows: pd.DataFrame, path: Path) -> None:

@@ -30,6 +30,7 @@ class Section(BaseModel):
 class Corpus(Section):
     name: str
     path: str
+    subset: str
 
 
 class Validate(Section):
@@ -42,7 +43,8 @@ class Validate(Section):
 
 
 class Split(Section):
-    leave_out: Literal["speaker", "session"]
+    leave_out: Literal["auto", "speaker", "session", "speaker_groups", "paper"]
+    folds: Annotated[int, Field(ge=2)]
     inner_validation: bool
 
 

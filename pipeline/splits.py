@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from sklearn.model_selection import GroupKFold
 
 from pipeline import paths
 from pipeline.errors import SplitError
+from pipeline.params import Split
 
 FINAL = "final"  # the fold that tests nothing: its model is the one to deploy
 
@@ -26,17 +28,58 @@ class Fold:
         return self.train + self.validation
 
 
-def make(manifest: pd.DataFrame, leave_out: str, inner_validation: bool) -> pd.DataFrame:
+# How folds are made, and how that is said wherever a score is printed.
+KINDS = {
+    "speaker": "leave one speaker out",
+    "session": "leave one session out",
+    "speaker_groups": "k folds of speakers",
+    "paper": "the paper's keys, speakers may stand on both sides",
+}
+
+
+def kind_of(manifest: pd.DataFrame, p: Split) -> str:
+    """`p.leave_out`, with `auto` resolved: sessions where every clip names one, else speakers."""
+    if p.leave_out != "auto":
+        return p.leave_out
+    sessions = manifest["session"]
+    return "session" if (sessions != "").all() and sessions.nunique() > 1 else "speaker"
+
+
+def _keys(manifest: pd.DataFrame, kind: str, folds: int) -> pd.Series:
+    """What divides the clips: clips of one key are tested in the same fold."""
+    if kind == "speaker_groups":
+        speakers = manifest["speaker"]
+        if speakers.nunique() < folds:
+            raise SplitError(
+                f"{speakers.nunique()} speaker(s) in the corpus, split.folds={folds} needs at least as many"
+            )
+        keys = pd.Series("", index=manifest.index)
+        width = len(str(folds))
+        groups = GroupKFold(folds).split(manifest, groups=speakers)
+        for number, (_, test) in enumerate(groups, 1):
+            keys.iloc[test] = f"{number:0{width}}"
+        return keys
+    keys = manifest["paper_key" if kind == "paper" else kind]
+    if (keys == "").any():
+        clip = manifest["clip"][keys == ""].iloc[0]
+        raise SplitError(
+            f"split.leave_out is {kind}, but clip {clip} has no {kind}; name it in the corpus or set split.leave_out to speaker"
+        )
+    return keys
+
+
+def make(manifest: pd.DataFrame, p: Split) -> pd.DataFrame:
     """Divide the clips into folds.
 
-    Each speaker (or session) is the test side of one fold. With `inner_validation`, the next one
-    in order is kept out of that fold's training to choose the epoch. The fold `final` trains on
-    all clips.
+    Each speaker, session, group of speakers or key of the paper is the test side of one fold. With
+    `inner_validation`, the next one in order is kept out of that fold's training to choose the
+    epoch. The fold `final` trains on all clips.
 
     Parameters
     ----------
-    manifest : columns clip, and the one named by `leave_out`
-    leave_out : `speaker` or `session`
+    manifest : columns clip, speaker, session, paper_key
+    p : `paper` repeats the folds of the reference implementation; on IEMOCAP its key names the
+        dialog and not the speaker, so that a speaker's clips stand on both sides
 
     Returns
     -------
@@ -47,29 +90,25 @@ def make(manifest: pd.DataFrame, leave_out: str, inner_validation: bool) -> pd.D
     SplitError
         There are too few speakers or sessions, or clips without one.
     """
-    keys = manifest[leave_out]
-    if (keys == "").any():
-        clip = manifest["clip"][keys == ""].iloc[0]
-        raise SplitError(
-            f"split.leave_out is {leave_out}, but clip {clip} has no {leave_out}; name it in the corpus or set split.leave_out to speaker"
-        )
+    kind = kind_of(manifest, p)
+    keys = _keys(manifest, kind, p.folds)
     groups = sorted(keys.unique())
-    needed = 3 if inner_validation else 2
+    needed = 3 if p.inner_validation else 2
     if len(groups) < needed:
         raise SplitError(
-            f"{len(groups)} {leave_out}(s) in the corpus, split.leave_out={leave_out} needs at least {needed}"
-            + (" with split.inner_validation" if inner_validation else "")
+            f"{len(groups)} {kind}(s) in the corpus, split.leave_out={kind} needs at least {needed}"
+            + (" with split.inner_validation" if p.inner_validation else "")
         )
     parts = []
     for number, group in enumerate([*groups, None]):
         role = pd.Series("train", index=manifest.index)
-        if inner_validation and group is not None:
+        if p.inner_validation and group is not None:
             role[keys == groups[(number + 1) % len(groups)]] = "validation"
         role[keys == group] = "test"
         parts.append(
             pd.DataFrame(
                 {
-                    "fold": FINAL if group is None else f"{leave_out}-{group}",
+                    "fold": FINAL if group is None else f"{kind}-{group}",
                     "clip": manifest["clip"],
                     "role": role,
                 }

@@ -28,9 +28,13 @@ def validate(
 def main() -> None:
     p = params.select(PARAMS)
     rows = manifest.read()
-    folds = splits.make(rows, p.split.leave_out, p.split.inner_validation)
+    folds = splits.make(rows, p.split)
     clips = facts.of_clips(rows, lambda clip: wavfile.read(paths.CLIPS / f"{clip}.wav")[1])
-    results = validate(clips, folds, p.validation, corpora.labels(p.corpus.name))
+    kind = splits.kind_of(rows, p.split)
+    # Its leak is what the paper's split is there to show: counted, and said with every score.
+    warn = [*p.validation.warn, *(["speaker_overlap"] if kind == "paper" else [])]
+    lenient = p.validation.model_copy(update={"warn": warn})
+    results = validate(clips, folds, lenient, corpora.labels(p.corpus.name))
 
     failed = [result for result in results if not result.success]
     errors = [result for result in failed if result.level == "error"]
@@ -40,6 +44,7 @@ def main() -> None:
         "classes": rows["label"].nunique(),
         "speakers": rows["speaker"].nunique(),
         "minutes": round(float(rows["seconds"].sum()) / 60, 1),
+        "split": splits.KINDS[kind],
         "folds": folds[folds["role"] == "test"]["fold"].nunique(),
         "checks": len(results),
         "errors": len(errors),

@@ -83,6 +83,54 @@ def emodb_folder(tmp_path: Path, tone: np.ndarray) -> Path:
     return folder.parent
 
 
+def voice(seed: int) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(16000)).astype(np.float32)
+
+
+@pytest.fixture
+def sounds() -> dict[str, np.ndarray]:
+    names = [f"{speaker}{label}" for speaker in "abc" for label in ("glad", "sad")]
+    return {name: voice(number) for number, name in enumerate(names)}
+
+
+# A dialog's file as the corpus has it: a comment, then for each turn a summary, the raters' lines
+# and a blank. Both actors speak in each dialog.
+BLOCK = """[{start:.4f} - {end:.4f}]\t{turn}\t{emotion}\t[2.5000, 2.5000, 2.5000]
+C-E2:\tNeutral;\t()
+C-E3:\tAnger; Frustration;\t(hap)
+C-{actor}1:\tNeutral;\t()
+A-E3:\tval 3; act 2; dom  2;\t()
+A-{actor}1:\tval 3; act 2; dom  1;\t()
+
+"""
+EMOTIONS = ["ang", "hap", "exc", "neu", "sad", "fru", "xxx"]
+DIALOGS = ["impro01", "script01_1b"]
+
+
+@pytest.fixture
+def iemocap(tmp_path: Path) -> Path:
+    """Five sessions, two dialogs for each actor with markers, seven turns of each speaker."""
+    root = tmp_path / "IEMOCAP_full_release"
+    silence = np.zeros(16, np.int16)
+    for session in range(1, 6):
+        for actor in "FM":
+            for dialog in (f"Ses0{session}{actor}_{name}" for name in DIALOGS):
+                folder = root / f"Session{session}"
+                wavs = folder / "sentences/wav" / dialog
+                wavs.mkdir(parents=True)
+                text = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+                for number, emotion in enumerate(EMOTIONS):
+                    for speaker in "FM":
+                        turn = f"{dialog}_{speaker}{number:03}"
+                        text += BLOCK.format(start=number, end=number + 1, turn=turn, emotion=emotion, actor=speaker)  # fmt: skip
+                        wavfile.write(wavs / f"{turn}.wav", 16000, silence)
+                evaluation = folder / "dialog/EmoEvaluation"
+                (evaluation / "Self-evaluation").mkdir(parents=True, exist_ok=True)
+                (evaluation / f"{dialog}.txt").write_text(text)
+                (evaluation / f"._{dialog}.txt").write_bytes(b"\x00\x05\x16\x07")
+    return root
+
+
 def environment() -> dict[str, str]:
     """The environment of a command that a user types: `python` and `dvc` are this environment's."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -43,17 +43,57 @@ def test_a_name_outside_the_scheme_is_named(emodb_folder: Path, tmp_path: Path) 
         corpora.find("emodb", emodb_folder, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["emodb", "csv", "demo"])
+@pytest.mark.parametrize("name", ["emodb", "csv", "demo", "iemocap", "ravdess"])
 def test_a_corpus_that_is_not_there_says_where_it_was_looked_for(name: str, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     with pytest.raises(CorpusError, match=r"corpus\.path") as caught:
         corpora.find(name, nowhere, tmp_path)
     assert str(nowhere) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    first, *tree = str(caught.value).splitlines()
+    assert (tree != []) == first.endswith("expected as")  # the tree, where there is one to show
+
+
+@pytest.fixture
+def ravdess(tmp_path: Path, tone: np.ndarray) -> Path:
+    """Speech and song of two actors, as the database names its files."""
+    folder = tmp_path / "RAVDESS"
+    for actor in ("01", "24"):
+        (folder / f"Actor_{actor}").mkdir(parents=True)
+        for name in ("03-01-06-01-02-01", "03-01-06-02-02-01", "03-01-08-01-01-02", "03-02-03-01-01-01"):  # fmt: skip
+            soundfile.write(folder / f"Actor_{actor}" / f"{name}-{actor}.wav", tone, 16000)
+    return folder
+
+
+def test_ravdess_names_give_speaker_and_label_and_songs_are_left_out(
+    ravdess: Path, tmp_path: Path
+) -> None:
+    clips = corpora.find("ravdess", ravdess, tmp_path)
+    assert [(clip.id, clip.speaker, clip.label) for clip in clips[:3]] == [
+        ("03-01-06-01-02-01-01", "01", "fear"),
+        ("03-01-06-01-02-01-24", "24", "fear"),
+        ("03-01-06-02-02-01-01", "01", "fear"),
+    ]
+    assert len(clips) == 6
+    strong = corpora.find("ravdess", ravdess, tmp_path, "strong")
+    assert [clip.id for clip in strong] == ["03-01-06-02-02-01-01", "03-01-06-02-02-01-24"]
+
+
+def test_ravdess_eight_emotions_are_the_databases_own() -> None:
+    from pipeline.corpora import ravdess as module
+
+    assert list(module.EMOTIONS.values()) == [
+        "neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise",
+    ]  # fmt: skip
+
+
+def test_a_file_that_is_not_ravdess_is_named(ravdess: Path, tmp_path: Path) -> None:
+    (ravdess / "Actor_01" / "03-01-06-01-02-01-01.wav").rename(ravdess / "03-01-09-01-02-01-01.wav")
+    with pytest.raises(CorpusError, match=r"1 of 8 files.*03-01-09-01-02-01-01\.wav"):
+        corpora.find("ravdess", ravdess, tmp_path)
 
 
 def test_an_unknown_corpus_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="expected one of csv, demo, emodb"):
+    with pytest.raises(CorpusError, match="expected one of csv, demo, emodb, iemocap, ravdess;"):
         corpora.find("timit", tmp_path, tmp_path)
 
 

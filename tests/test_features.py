@@ -8,9 +8,9 @@ import librosa
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import CORPORA
+from conftest import CORPORA, voice
 from scipy.io import wavfile
-from test_validate import rows_of, voice
+from test_validate import rows_of
 
 from pipeline import features, manifest
 from pipeline.audio import spectra

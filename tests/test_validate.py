@@ -7,30 +7,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import voice
 from scipy.io import wavfile
 
 from pipeline import manifest, splits, validate
-from pipeline.errors import SplitError, ValidationError
+from pipeline.errors import ValidationError
 from pipeline.ingest import digest
-from pipeline.params import Params
+from pipeline.params import Params, Split
 from pipeline.quality import facts
 
-
-def voice(seed: int) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(16000)).astype(np.float32)
-
-
-@pytest.fixture
-def sounds() -> dict[str, np.ndarray]:
-    names = [f"{speaker}{label}" for speaker in "abc" for label in ("glad", "sad")]
-    return {name: voice(number) for number, name in enumerate(names)}
+BY_SPEAKER = Split(leave_out="speaker", folds=5, inner_validation=False)
 
 
 def rows_of(sounds: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "clip": name, "source": name, "label": name[1:], "speaker": name[0], "session": "",
+                "clip": name, "source": name, "label": name[1:], "speaker": name[0], "session": "", "paper_key": name[0],
                 "seconds": len(y) / 16000, "sha256": digest(y),
             }
             for name, y in sounds.items()
@@ -43,7 +36,7 @@ def failures(
     folds: pd.DataFrame | None = None,
 ) -> dict[str, list[str]]:  # fmt: skip
     rows = rows_of(sounds) if rows is None else rows
-    folds = splits.make(rows, "speaker", False) if folds is None else folds
+    folds = splits.make(rows, BY_SPEAKER) if folds is None else folds
     clips = facts.of_clips(rows, sounds.__getitem__)
     results = validate.validate(clips, folds, toy.validation, labels)
     return {result.check: result.items for result in results if not result.success}
@@ -95,7 +88,7 @@ def test_a_class_of_one_speaker_leaves_its_fold_untrained(
 
 def test_a_speaker_on_both_sides(sounds: dict[str, np.ndarray], toy: Params) -> None:
     rows = rows_of(sounds)
-    folds = splits.make(rows, "speaker", False)
+    folds = splits.make(rows, BY_SPEAKER)
     leak = (folds["fold"] == "speaker-b") & (folds["clip"] == "bsad")
     folds.loc[leak, "role"] = "train"
     assert failures(sounds, toy, rows=rows, folds=folds) == {"speaker_overlap": ["speaker-b"]}
@@ -148,33 +141,3 @@ def test_the_page_escapes_what_the_corpus_says(
     # A file name cannot hold a slash, so the tag needs none.
     validate.main()
     assert "<script>" not in Path("reports/validation.html").read_text("utf-8")
-
-
-def test_every_clip_is_tested_once_and_never_trained_in_that_fold(
-    sounds: dict[str, np.ndarray], tmp_path: Path
-) -> None:
-    rows = rows_of(sounds)
-    splits.make(rows, "speaker", True).to_csv(tmp_path / "folds.csv", index=False)
-    folds = splits.read(tmp_path / "folds.csv")
-    assert [fold.name for fold in folds] == ["speaker-a", "speaker-b", "speaker-c", "final"]
-    assert sorted(clip for fold in folds for clip in fold.test) == sorted(rows["clip"])
-    for fold in folds:
-        assert {clip[0] for clip in fold.validation}.isdisjoint({clip[0] for clip in fold.train})
-        assert len({clip[0] for clip in fold.validation}) == (fold.name != "final")
-        assert len(fold.train + fold.validation + fold.test) == len(rows)
-
-
-def test_a_speaker_called_final_is_a_speaker(sounds: dict[str, np.ndarray], tmp_path: Path) -> None:
-    rows = rows_of(sounds).replace({"speaker": {"c": "final"}})
-    splits.make(rows, "speaker", False).to_csv(tmp_path / "folds.csv", index=False)
-    folds = splits.read(tmp_path / "folds.csv")
-    assert [fold.name for fold in folds] == ["speaker-a", "speaker-b", "speaker-final", "final"]
-    assert [len(fold.test) for fold in folds] == [2, 2, 2, 0]
-
-
-def test_too_few_speakers_and_missing_sessions_are_said(sounds: dict[str, np.ndarray]) -> None:
-    rows = rows_of(sounds)
-    with pytest.raises(SplitError, match="needs at least 2"):
-        splits.make(rows[rows["speaker"] == "a"], "speaker", False)
-    with pytest.raises(SplitError, match="has no session"):
-        splits.make(rows, "session", False)

@@ -21,7 +21,9 @@ class Clip:
     """A recording and what is known of it before it is decoded.
 
     `id` is unique in the corpus and fit for a file name; `source` is the file relative to the
-    corpus, so that a manifest is the same wherever the corpus lies.
+    corpus, so that a manifest is the same wherever the corpus lies. `subset` names a part of the
+    corpus that can be asked for. `paper_key` is what the paper's reference implementation makes its
+    folds by, where that is not the speaker.
     """
 
     id: str
@@ -30,6 +32,8 @@ class Clip:
     label: str
     speaker: str
     session: str = ""
+    subset: str = ""
+    paper_key: str = ""
 
 
 def _module(name: str) -> ModuleType:
@@ -48,16 +52,25 @@ def labels(name: str) -> list[str] | None:
     return known
 
 
-def find(name: str, path: Path, workspace: Path) -> list[Clip]:
+ALL = "all"  # the whole corpus, as `subset`
+
+
+def find(name: str, path: Path, workspace: Path, subset: str = ALL) -> list[Clip]:
     """The clips of the corpus `name` in `path`, in the order of their ids.
 
     Raises
     ------
     CorpusError
-        The corpus is unknown, is not at `path`, is empty, has two clips of one id, or has names
-        that no file can have.
+        The corpus or the subset is unknown, the corpus is not at `path`, is empty, has two clips of
+        one id, or has names that no file can have.
     """
     clips: list[Clip] = sorted(_module(name).find(path, workspace), key=lambda clip: clip.id)
+    subsets = sorted({clip.subset for clip in clips} - {""})
+    if subset not in (ALL, *subsets):
+        raise CorpusError(
+            f"corpus.subset is {subset!r}, expected one of {', '.join((ALL, *subsets))}: what {name} has"
+        )
+    clips = [clip for clip in clips if subset in (ALL, clip.subset)]
     for one, other in pairwise(clips):
         if one.id == other.id:
             raise CorpusError(
