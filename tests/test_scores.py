@@ -24,10 +24,13 @@ def test_a_class_that_is_only_predicted_does_not_lower_ua() -> None:
 
 
 def test_detail_has_recall_and_confusion_with_their_spread() -> None:
-    detail = scores.detail(ACTUAL, PREDICTED, FOLD, ["a", "b"])
+    rows = pd.DataFrame({"actual": ACTUAL, "said": PREDICTED, "fold": FOLD, "speaker": FOLD})
+    detail = scores.detail(rows, "said", ["a", "b"])
     assert detail["confusion"] == [[3, 1], [1, 1]]
     assert detail["recall"]["a"] == {"pooled": 75.0, "std_over_folds": 25.0}
     assert detail["folds"]["x"]["ua"] == 100.0
     assert detail["folds"]["y"]["ua"] == 25.0
     assert detail["mean_over_folds"]["ua"] == 62.5
     assert detail["std_over_folds"]["ua"] == 37.5
+    # Two speakers can be drawn as x x, x y, y x and y y: a quarter of the draws is at each end.
+    assert detail["interval"]["ua"] == {"low": 25.0, "high": 100.0}

@@ -16,14 +16,16 @@ def render(metrics: dict[str, Any]) -> str:
     model, mcu = metrics["model"], metrics["mcu"]
     lines = [
         f"{metrics['corpus']}: {metrics['clips']} clips, {metrics['classes']} classes, {metrics['folds']} folds",
+        f"split: {metrics['split']}",
         "",
-        f"{'':24} {'UA %':>7} {'WA %':>7} {'F1 %':>7} {'± folds':>8}  protocol",
+        f"{'':23} {'UA %':>6} {'95 % interval':>15} {'WA %':>6} {'F1 %':>6}  protocol",
     ]
     for key, name in ROWS.items():
         row = metrics[key]
         protocol = "best test epoch" if key == "paper_protocol" else "honest"
+        between = f"{row['ua_low']:.2f} - {row['ua_high']:.2f}"
         lines.append(
-            f"{name:24} {row['ua']:7.2f} {row['wa']:7.2f} {row['f1']:7.2f} {row['ua_std']:8.2f}  {protocol}"
+            f"{name:23} {row['ua']:6.2f} {between:>15} {row['wa']:6.2f} {row['f1']:6.2f}  {protocol}"
         )
     margin = mcu["arena_limit_bytes"] - mcu["arena_bytes"]
     flash_margin = mcu["flash_limit_bytes"] - mcu["flash_needed_bytes"]
