@@ -1,27 +1,12 @@
 """What the documents say is so."""
 
 import re
-from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
-from pipeline.reporting import markdown
-
 README = (ROOT / "README.md").read_text("utf-8")
-
-
-def test_the_table_of_results_is_what_the_committed_runs_say() -> None:
-    assert markdown.written_into(README, markdown.render(ROOT / "experiments")) == README
-
-
-def test_the_table_changes_with_the_runs(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    for name in ("metrics.json", "params.yaml"):
-        (tmp_path / "run" / name).write_bytes((ROOT / name).read_bytes())
-    (tmp_path / "paper.yaml").write_bytes((ROOT / "experiments" / "paper.yaml").read_bytes())
-    assert markdown.written_into(README, markdown.render(tmp_path)) != README
 
 
 def test_every_link_within_the_project_leads_somewhere() -> None:

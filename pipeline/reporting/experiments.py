@@ -1,0 +1,121 @@
+"""The runs that have names: what they set, what the paper prints, and what came out of them."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline import paths
+from pipeline.errors import MissingError, SernetError
+from pipeline.outputs import staged
+
+FOLDER = Path("experiments")
+ROWS = "rows.yaml"
+KEPT = (paths.METRICS, paths.PREDICTIONS, paths.EVALUATION)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A named run.
+
+    set : parameters that differ from params.yaml, by dotted name
+    paper : `ua`, `wa`, `f1` in percent as the paper prints them, where it has this row
+    metrics, params : of the committed run; None where it has not been run
+    """
+
+    name: str
+    corpus: str
+    set: dict[str, Any]
+    paper: dict[str, float] | None
+    metrics: dict[str, Any] | None
+    params: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Peers:
+    """One of the paper's tables of other systems; `ours` names the rows to put beside them."""
+
+    table: str
+    corpus: str
+    ours: list[str]
+    systems: list[dict[str, Any]]
+
+
+def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
+    """All named runs in their order, and the paper's tables of other systems."""
+    yaml = YAML(typ="safe")
+    content = yaml.load(paths.require(folder / ROWS))
+    rows = {}
+    for name, entry in content["rows"].items():
+        metrics, params = folder / name / "metrics.json", folder / name / "params.yaml"
+        done = metrics.is_file()
+        rows[name] = Row(
+            name,
+            entry["corpus"],
+            entry["set"],
+            entry.get("paper"),
+            json.loads(metrics.read_text("utf-8")) if done else None,
+            yaml.load(params) if done else None,
+        )
+    return rows, [Peers(**entry) for entry in content["peers"]]
+
+
+def queue(name: str, corpus_path: str | None) -> None:
+    """Queue a named run as a DVC experiment of that name.
+
+    Raises
+    ------
+    SernetError
+        There is no such row, it needs a corpus and none is given, or DVC refuses it.
+    """
+    rows, _ = read(FOLDER)
+    if name not in rows:
+        raise SernetError(f"no row {name!r} in {FOLDER / ROWS}, expected one of {', '.join(rows)}")
+    settings = dict(rows[name].set)
+    if "corpus.name" in settings:
+        if corpus_path is None:
+            raise SernetError(
+                f"{name} runs on {rows[name].corpus}: say where it lies with --path FOLDER"
+            )
+        settings["corpus.path"] = corpus_path
+    changes = [f"--set-param={key}={value}" for key, value in settings.items()]
+    done = subprocess.run(
+        ["dvc", "exp", "run", "--queue", "--name", name, *changes], text=True, capture_output=True
+    )
+    if done.returncode:
+        raise SernetError(f"DVC did not queue {name}: {' '.join(done.stderr.split())}")
+
+
+def keep(name: str) -> Path:
+    """Copy the results in the working tree to the folder of the named run.
+
+    The corpus's place is left out of the parameters: it is another on every machine.
+    """
+    rows, _ = read(FOLDER)
+    if name not in rows:
+        raise SernetError(f"no row {name!r} in {FOLDER / ROWS}, expected one of {', '.join(rows)}")
+    yaml = YAML()
+    params = yaml.load(paths.require(Path("params.yaml")))
+    for key, value in rows[name].set.items():
+        section, _, entry = key.rpartition(".")
+        found = (params[section] if section else params)[entry]
+        if found != value:
+            raise SernetError(
+                f"{name} sets {key} to {value}, but the results here are of {found}: `dvc exp apply` the run first"
+            )
+    if rows[name].set.get("corpus.name"):
+        params["corpus"]["path"] = f"path/to/{params['corpus']['name']}"
+    for file in KEPT:
+        if not file.is_file():
+            raise MissingError(f"no {file}; run the pipeline first")
+    target = FOLDER / name
+    with staged(target) as (partial,):
+        partial.mkdir()
+        for file in KEPT:
+            shutil.copy(file, partial / file.name)
+        yaml.dump(params, partial / "params.yaml")
+    return target

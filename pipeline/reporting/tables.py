@@ -1,0 +1,184 @@
+"""The README's table of results and the paper's four tables beside ours, as Markdown.
+
+Every figure of ours comes from a committed run, and stands with its protocol.
+"""
+
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from pipeline.errors import SernetError
+from pipeline.reporting.experiments import Peers, Row
+
+BEGIN = "<!-- {name}: made by `sernet {command}` -->"
+END = "<!-- end of {name} -->"
+PAPERS_PROTOCOL = "best epoch on the test fold"
+NOT_RUN = "not run"
+MODELS = {
+    "float": ("float", "honest"),
+    "ptq": ("int8, post-training", "honest"),
+    "qat": ("int8, fine-tuned", "honest"),
+    "int8": ("**int8, ships**", "**honest**"),
+    "paper_protocol": ("float", f"paper's: {PAPERS_PROTOCOL}"),
+}
+
+
+def _table(columns: list[str], rows: list[list[str]], numbers: int) -> str:
+    """Markdown; all but the first columns, the last `numbers`, are set flush right."""
+    rule = ["---"] * (len(columns) - numbers) + ["--:"] * numbers
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows))
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _between(scores: dict[str, float]) -> str:
+    return f"{scores['ua_low']:.2f} to {scores['ua_high']:.2f}"
+
+
+def results(rows: dict[str, Row]) -> str:
+    """The runs that were made: each model with its protocol."""
+    lines = []
+    for row in rows.values():
+        if row.metrics is None or row.params is None:
+            continue
+        corpus = f"{row.corpus}, {row.params['input_len']:g} s, {row.params['train']['epochs']} epochs, {row.metrics['split']} ({row.name})"
+        for key, (model, protocol) in MODELS.items():
+            scores = row.metrics[key]
+            lines.append(
+                [
+                    corpus,
+                    model,
+                    protocol,
+                    _percent(scores["ua"]),
+                    _between(scores),
+                    f"{scores['ua_folds']:.2f} ± {scores['ua_std']:.2f}",
+                    _percent(scores["wa"]),
+                    _percent(scores["f1"]),
+                    f"{row.metrics['model']['flash_bytes']:,}" if key == "int8" else "",
+                ]
+            )
+            corpus = ""
+    columns = ["corpus", "model", "protocol", "UA %", "95 % interval", "UA over folds, mean ± deviation", "WA %", "F1 %", "file, bytes"]  # fmt: skip
+    return _table(columns, lines, 6)
+
+
+def table_1(rows: dict[str, Row]) -> str:
+    """The paper's own rows, and the same on other copies of the corpus: printed, theirs, honest."""
+    lines = []
+    for row in rows.values():
+        if not row.set:
+            continue
+        cells = [row.corpus, row.name]
+        cells += [_percent((row.paper or {}).get(score)) for score in ("ua", "wa", "f1")]
+        if row.metrics is None:
+            lines.append([*cells, NOT_RUN, "", NOT_RUN, "", "", ""])
+            continue
+        best, honest, shipped = (row.metrics[key] for key in ("paper_protocol", "float", "int8"))
+        lines.append(
+            [
+                *cells,
+                _percent(best["ua"]),
+                _percent(best["wa"]),
+                f"{honest['ua']:.2f} ({_between(honest)})",
+                _percent(honest["wa"]),
+                f"{shipped['ua']:.2f} ({_between(shipped)})",
+                f"{row.metrics['model']['flash_bytes']:,}",
+            ]
+        )
+    columns = [
+        "corpus", "row", "printed: UA %", "WA %", "F1 %", "ours, paper's protocol: UA %", "WA %",
+        "ours, honest: UA % (95 %)", "WA %", "int8, honest: UA % (95 %)", "int8 file, bytes",
+    ]  # fmt: skip
+    return _table(columns, lines, 9)
+
+
+def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
+    """Other systems as the paper prints them, then ours in eight bits."""
+    lines = [
+        [system["name"], "as printed", f"{system['megabytes']:g}"]
+        + [_percent(system.get(score)) for score in ("ua", "wa", "f1")]
+        for system in peers.systems
+    ]
+    for name in peers.ours:
+        row = rows[name]
+        title = f"ours, int8: {row.corpus} ({name})"
+        if row.metrics is None:
+            lines.append([title, NOT_RUN, "", "", "", ""])
+            continue
+        shipped = row.metrics["int8"]
+        megabytes = f"{row.metrics['model']['flash_bytes'] / 1e6:.2f}"
+        lines.append(
+            [title, "honest", megabytes, f"{shipped['ua']:.2f} ({_between(shipped)})"]
+            + [_percent(shipped[score]) for score in ("wa", "f1")]
+        )
+    return _table(["system", "protocol", "file, MB", "UA %", "WA %", "F1 %"], lines, 4)
+
+
+def tables(rows: dict[str, Row], peers: list[Peers]) -> str:
+    """Tables 1 to 4, each under its heading."""
+    parts = [f"### Table 1\n\n{table_1(rows)}"]
+    parts += [f"### {p.table}: {p.corpus}\n\n{table_of_peers(p, rows)}" for p in peers]
+    return "\n\n".join(parts)
+
+
+def written_into(document: str, name: str, command: str, table: str) -> str:
+    """`document` with what stands between the two marks of `name` replaced by `table`."""
+    begin, end = BEGIN.format(name=name, command=command), END.format(name=name)
+    before, _, rest = document.partition(begin)
+    _, mark, after = rest.partition(end)
+    if not mark:
+        raise SernetError(f"the document lacks the marks of the table, {begin} and {end}")
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+LOWEST, HIGHEST, STEP = 40, 100, 10  # of the picture's axis, percent
+LEFT, TOP, WIDTH, LINE = 250, 44, 860, 26  # of the picture, pixels
+
+
+def _x(percent: float | None) -> float | None:
+    if percent is None:
+        return None
+    share = (max(LOWEST, percent) - LOWEST) / (HIGHEST - LOWEST)
+    return round(LEFT + share * (WIDTH - LEFT - 30), 1)
+
+
+def _drawn(row: Row, y: int) -> dict[str, Any]:
+    """One line of the picture: places of its marks, and what they say."""
+    printed = (row.paper or {}).get("ua")
+    said = [] if printed is None else [f"printed {printed:.2f}"]
+    drawn: dict[str, Any] = {"name": row.name, "y": y, "printed": _x(printed)}
+    if row.metrics is None:
+        return {**drawn, "said": ", ".join([*said, NOT_RUN])}
+    best, honest = row.metrics["paper_protocol"], row.metrics["float"]
+    said += [f"ours, {PAPERS_PROTOCOL}, {best['ua']:.2f}", f"honest {honest['ua']:.2f}"]
+    return {
+        **drawn,
+        "best": _x(best["ua"]),
+        "honest": _x(honest["ua"]),
+        "low": _x(honest["ua_low"]),
+        "high": _x(honest["ua_high"]),
+        "said": ", ".join(said),
+    }
+
+
+def picture(rows: dict[str, Row]) -> str:
+    """Table 1 as a self-contained SVG: UA printed, by the paper's protocol, and honest."""
+    shown = [row for row in rows.values() if row.set]
+    bottom = TOP + LINE * len(shown)
+    ticks = range(LOWEST, HIGHEST + 1, STEP)
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    template = (files(__package__) / "tables.svg.j2").read_text("utf-8")
+    absent = {"best": None, "honest": None}
+    return environment.from_string(template).render(
+        rows=[absent | _drawn(row, TOP + LINE * n + LINE // 2) for n, row in enumerate(shown)],
+        ticks=[{"x": _x(value), "value": value} for value in ticks],
+        left=LEFT,
+        top=TOP,
+        bottom=bottom,
+        middle=(LEFT + WIDTH) // 2,
+        width=WIDTH,
+        height=bottom + 52,
+    )

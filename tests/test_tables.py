@@ -1,0 +1,140 @@
+"""The tables in the documents: from committed runs, with their protocols, and nothing typed in."""
+
+import json
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, shell
+from ruamel.yaml import YAML
+
+from pipeline.errors import SernetError
+from pipeline.reporting import experiments, tables
+
+README = (ROOT / "README.md").read_text("utf-8")
+RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
+SCORES = {
+    "ua": 61.25, "wa": 62.5, "f1": 60.75, "ua_low": 55.5, "ua_high": 66.25, "ua_folds": 60.5, "ua_std": 5.25,
+}  # fmt: skip
+
+
+def metrics(**changes: Any) -> dict[str, Any]:
+    return {
+        **{name: SCORES for name in tables.MODELS},
+        "paper_protocol": {**SCORES, "ua": 71.25},
+        "split": "leave one speaker out",
+        "model": {"flash_bytes": 495_464},
+        **changes,
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The project's rows, of which one has been run."""
+    shutil.copy(ROOT / "experiments" / "rows.yaml", tmp_path)
+    (tmp_path / "emodb-ce-3s").mkdir()
+    (tmp_path / "emodb-ce-3s" / "metrics.json").write_text(json.dumps(metrics()))
+    shutil.copy(ROOT / "params.yaml", tmp_path / "emodb-ce-3s")
+    return tmp_path
+
+
+def lines_with(text: str, name: str) -> list[str]:
+    return [line for line in text.splitlines() if name in line]
+
+
+def test_the_documents_say_what_the_committed_runs_say() -> None:
+    rows, peers = experiments.read(ROOT / "experiments")
+    write = tables.written_into
+    assert write(README, "results", "results --write README.md", tables.results(rows)) == README
+    rendered = tables.tables(rows, peers)
+    assert write(RESULTS, "tables", "tables --write docs/results.md", rendered) == RESULTS
+    assert tables.picture(rows) == (ROOT / "docs" / "results.svg").read_text("utf-8")
+
+
+def test_another_run_is_another_table(folder: Path) -> None:
+    before = tables.results(experiments.read(folder)[0])
+    changed = metrics(float={**SCORES, "ua": 61.26})
+    (folder / "emodb-ce-3s" / "metrics.json").write_text(json.dumps(changed))
+    after = tables.results(experiments.read(folder)[0])
+    assert "61.26" in after
+    assert "61.26" not in before
+
+
+def test_the_papers_ten_rows_are_there_with_what_it_prints() -> None:
+    rows, _ = experiments.read(ROOT / "experiments")
+    printed = {name: row.paper for name, row in rows.items() if row.paper}
+    assert len(printed) == 10
+    assert printed["iemocap-all-focal-7s"] == {"ua": 70.76, "wa": 70.23, "f1": 70.20}
+    seconds = [rows[name].set["input_len"] for name in printed]
+    assert (seconds.count(3), seconds.count(7)) == (6, 4)
+
+
+def test_every_row_sets_parameters_that_there_are() -> None:
+    content = YAML(typ="safe").load(ROOT / "params.yaml")
+    rows, _ = experiments.read(ROOT / "experiments")
+    for row in rows.values():
+        for key in row.set:
+            section, _, entry = key.rpartition(".")
+            assert entry in (content[section] if section else content), (row.name, key)
+
+
+def test_a_row_that_was_not_run_says_so_and_one_that_was_has_both_protocols(folder: Path) -> None:
+    rows, peers = experiments.read(folder)
+    (done,) = lines_with(tables.table_1(rows), "emodb-ce-3s")
+    assert "94.15" in done  # as printed
+    assert "71.25" in done  # the paper's protocol
+    assert "61.25 (55.50 to 66.25)" in done  # honest
+    assert tables.NOT_RUN not in done
+    (other,) = lines_with(tables.table_1(rows), "emodb-focal-3s")
+    assert tables.NOT_RUN in other
+    text = tables.tables(rows, peers)
+    assert all(f"### Table {n}" in text for n in (1, 2, 3, 4))
+    of_peers = lines_with(text, "ours, int8: EMO-DB, 7 classes, 535 clips (emodb-ce-3s)")
+    assert "| honest | 0.50 |" in of_peers[0]  # 495,464 bytes, of the file that was measured
+
+
+def test_the_picture_marks_what_was_run(folder: Path) -> None:
+    rows, _ = experiments.read(folder)
+    svg = ElementTree.fromstring(tables.picture(rows))
+    text = " ".join(svg.itertext())
+    assert "emodb-ce-3s: printed 94.15, ours, best epoch on the test fold, 71.25, honest 61.25" in text  # fmt: skip
+    assert text.count("not run") == 2 * (len([r for r in rows.values() if r.set]) - 1)
+
+
+def test_a_document_without_the_marks_is_refused() -> None:
+    with pytest.raises(SernetError, match="lacks the marks of the table"):
+        tables.written_into("# A page", "results", "results", "| a |")
+
+
+def test_a_named_run_is_queued_and_one_without_its_corpus_is_refused(
+    project: Path, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    shell(f"git clone -q '{project}' '{clone}'", tmp_path)
+    (clone / "experiments").mkdir()
+    shutil.copy(ROOT / "experiments" / "rows.yaml", clone / "experiments")
+    shell("git config user.name t && git config user.email t@t.invalid && git add -A && git commit -qm rows", clone)  # fmt: skip
+    failed = shell("python -m pipeline queue emodb4-short", clone, check=False)
+    assert failed.returncode == 1
+    assert "say where it lies with --path" in failed.stderr
+    failed = shell("python -m pipeline queue nothing", clone, check=False)
+    assert "no row 'nothing' in experiments/rows.yaml, expected one of iemocap-" in failed.stderr
+    shell("python -m pipeline queue emodb4-short --path data/corpora/demo", clone)
+    assert "emodb4-short" in shell("dvc queue status", clone).stdout
+
+
+def test_results_are_kept_only_under_the_name_whose_parameters_they_have(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiments, "FOLDER", tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "reports").mkdir()
+    for file in experiments.KEPT:
+        file.write_text("{}")
+    with pytest.raises(SernetError, match=r"emodb2s-ce sets train.epochs to 300, but .* are of 11"):
+        experiments.keep("emodb2s-ce")
+    assert experiments.keep("demo") == tmp_path / "demo"
+    assert (tmp_path / "demo" / "predictions.csv").is_file()
