@@ -1,0 +1,211 @@
+"""One frame of int16 samples to its coefficients, by the code that the device has: CMSIS-DSP.
+
+`f32` is arm_mfcc_f32 (cores with a floating-point unit). It divides a frame by its largest sample
+and multiplies the mel bands by it again before it adds 1e-6, so its result is that of the frame as
+it was. (Older releases of CMSIS-DSP do not multiply again.)
+
+`q15` is arm_mfcc_q15. Its FFT divides by n_fft within 16 bits, so that what is fainter than about
+n_fft / 2^15 in a bin is lost in rounding. Frames are shifted up to use all bits first, which
+coefficient 0 makes good afterwards.
+
+`q31` is arm_rfft_q31 on the frame shifted up, and float32 from the magnitudes on, for cores without
+a floating-point unit where q15 is too coarse. (arm_mfcc_q31 is not used: arm_cmplx_mag_q31 squares
+within 32 bits, which halves them.)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cmsisdsp
+import numpy as np
+from cmsisdsp import datatype
+from cmsisdsp import mfcc as cmsis_mfcc
+from scipy.signal import get_window
+
+from pipeline.audio import spectra
+from pipeline.errors import ParamsError
+from pipeline.params import Features
+
+Kind = Literal["f32", "q31", "q15"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FULL_SCALE = 32768  # of int16 samples
+OFFSET = 1e-6  # what arm_mfcc_* add to the mel bands before the logarithm
+
+_TYPE = {"f32": datatype.F32, "q31": datatype.Q31, "q15": datatype.Q15}
+_BYTES = {"f32": 4, "q31": 4, "q15": 2}
+# Entries of the bit reversal tables of arm_common_tables.h by the length of the complex FFT, which
+# is half the frame's: of the floating-point FFT, and of the fixed-point one.
+_BIT_REVERSAL = {
+    16: (20, 12), 32: (48, 24), 64: (56, 56), 128: (208, 112), 256: (440, 240), 512: (448, 480),
+    1024: (1800, 992), 2048: (3808, 1984),
+}  # fmt: skip
+_REAL_COEFFICIENTS = 8192  # of realCoefA, and of realCoefB: for any length of fixed-point FFT
+
+
+def c0_per_log_level(p: Features) -> float:
+    """By how much coefficient 0 grows when the logarithm of the level does by 1."""
+    return float(np.sqrt(2 * p.n_mels))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What arm_mfcc_init_* take, in the element type of `kind`.
+
+    window : [shape=(n_fft,)]
+    filters : the mel bands' weights, one band after the other, without the zeros around them
+    positions, lengths : of each band in the spectrum and in `filters` [shape=(n_mels,)], uint32
+    dct : [shape=(n_mfcc * n_mels,)], row by row
+    """
+
+    kind: Kind
+    window: np.ndarray
+    filters: np.ndarray
+    positions: np.ndarray
+    lengths: np.ndarray
+    dct: np.ndarray
+
+
+def check(p: Features) -> None:
+    """Raise ParamsError where CMSIS-DSP does not have what `p` asks for."""
+    lengths = [2 * n for n in _BIT_REVERSAL]
+    if p.kind != "mfcc":
+        raise ParamsError(
+            f"features.kind is {p.kind}, the device's front end has mfcc only: set features.kind to mfcc"
+        )
+    if p.n_fft not in lengths:
+        raise ParamsError(
+            f"features.n_fft is {p.n_fft}, CMSIS-DSP's FFT takes {', '.join(map(str, lengths))}: choose one of them"
+        )
+    if p.log_offset != OFFSET:
+        raise ParamsError(
+            f"features.log_offset is {p.log_offset}, CMSIS-DSP's arm_mfcc adds {OFFSET}: set features.log_offset to it"
+        )
+
+
+def tables(kind: Kind, sample_rate: int, p: Features) -> Tables:
+    """The tables of the front end that training uses, as the device stores them."""
+    matrix = spectra.mel_filters(sample_rate, p.n_fft, p.n_mels, p.fmin, p.fmax)
+    inside = matrix > 0
+    # A band that falls between two bins of the FFT has no weights: length 0, anywhere.
+    lengths = inside.sum(axis=1)
+    positions = inside.argmax(axis=1)
+    window = get_window("hann", p.n_fft)  # periodic
+    dtype = _TYPE[kind]
+    return Tables(
+        kind=kind,
+        window=datatype.convert(window, dtype),
+        filters=datatype.convert(matrix[inside], dtype),
+        positions=positions.astype(np.uint32),
+        lengths=lengths.astype(np.uint32),
+        dct=cmsis_mfcc.dctMatrix(dtype, p.n_mfcc, p.n_mels),
+    )
+
+
+def flash(kind: Kind, sample_rate: int, p: Features) -> dict[str, int]:
+    """Bytes of the tables that the device keeps in flash, those of CMSIS-DSP's FFT included."""
+    # The float part of `q31` needs the filters and the DCT as floats, which are as long.
+    table = tables(kind, sample_rate, p)
+    floating, fixed = _BIT_REVERSAL[p.n_fft // 2]
+    if kind == "f32":  # twiddle factors of the complex FFT, and of the step to the real one
+        fft = 2 * _BYTES[kind] * p.n_fft + 2 * floating
+    else:
+        fft = _BYTES[kind] * (3 * p.n_fft // 4 + 2 * _REAL_COEFFICIENTS) + 2 * fixed
+    return {
+        "window": table.window.nbytes,
+        "filters": table.filters.nbytes + table.positions.nbytes + table.lengths.nbytes,
+        "dct": table.dct.nbytes,
+        "fft": fft,
+    }
+
+
+class Mfcc:
+    """The coefficients of a frame.
+
+    Parameters
+    ----------
+    kind : the arithmetic
+    sample_rate : in Hz
+    p : what training computes
+
+    Raises
+    ------
+    ParamsError
+        CMSIS-DSP does not have what `p` asks for.
+    """
+
+    def __init__(self, kind: Kind, sample_rate: int, p: Features) -> None:
+        check(p)
+        self._p = p
+        self._of: Callable[[np.ndarray, float, float], np.ndarray] = {
+            "f32": self._f32, "q31": self._q31, "q15": self._q15,
+        }[kind]  # fmt: skip
+        if kind == "q31":
+            self._window = tables(kind, sample_rate, p).window
+            self._mel = spectra.mel_filters(sample_rate, p.n_fft, p.n_mels, p.fmin, p.fmax)
+            dct = cmsis_mfcc.dctMatrix(datatype.F32, p.n_mfcc, p.n_mels)
+            self._dct = dct.reshape(p.n_mfcc, p.n_mels)
+            self._fft = cmsisdsp.arm_rfft_instance_q31()
+            status = cmsisdsp.arm_rfft_init_q31(self._fft, p.n_fft, 0, 1)
+        else:
+            table = tables(kind, sample_rate, p)
+            self._instance = getattr(cmsisdsp, f"arm_mfcc_instance_{kind}")()
+            status = getattr(cmsisdsp, f"arm_mfcc_init_{kind}")(
+                self._instance, p.n_fft, p.n_mels, p.n_mfcc, table.dct,
+                table.positions, table.lengths, table.filters, table.window,
+            )  # fmt: skip
+            self._scratch = np.zeros(2 * p.n_fft, np.float32 if kind == "f32" else np.int32)
+        assert status == 0, f"CMSIS-DSP refuses what check() let pass (status {status})"
+
+    def __call__(
+        self, frame: np.ndarray, level: float = FULL_SCALE, limit: float | None = None
+    ) -> np.ndarray:
+        """Coefficients [shape=(n_mfcc,)], float32, not limited themselves.
+
+        Parameters
+        ----------
+        frame : int16 [shape=(n_fft,)]
+        level : what counts as 1, in steps of int16
+        limit : samples are limited to plus or minus this, in steps of int16; None: to the level
+        """
+        limit = level if limit is None else limit
+        if limit == 0 or not frame.any():  # no bits to shift up
+            silent = np.zeros(self._p.n_mfcc, np.float32)
+            silent[0] = c0_per_log_level(self._p) * np.log(OFFSET)
+            return silent
+        return self._of(frame, level, limit)
+
+    def _f32(self, frame: np.ndarray, level: float, limit: float) -> np.ndarray:
+        scaled = frame.astype(np.float32) * np.float32(1 / level)
+        limited = np.clip(scaled, -limit / level, limit / level)
+        coefficients: np.ndarray = cmsisdsp.arm_mfcc_f32(self._instance, limited, self._scratch)
+        return coefficients
+
+    def _q15(self, frame: np.ndarray, level: float, limit: float) -> np.ndarray:
+        samples, shift = _shifted_up(frame, limit)
+        _, q8_7 = cmsisdsp.arm_mfcc_q15(self._instance, samples.astype(np.int16), self._scratch)
+        coefficients = q8_7.astype(np.float32) / np.float32(1 << 7)
+        coefficients[0] -= c0_per_log_level(self._p) * np.log(level * 2**shift / FULL_SCALE)
+        return coefficients
+
+    def _q31(self, frame: np.ndarray, level: float, limit: float) -> np.ndarray:
+        samples, shift = _shifted_up(frame, limit)
+        windowed = cmsisdsp.arm_mult_q31(samples << 16, self._window)
+        # arm_rfft_q31 divides by n_fft and gives the conjugate half too.
+        half = cmsisdsp.arm_rfft_q31(self._fft, windowed)[: self._p.n_fft + 2]
+        magnitudes = cmsisdsp.arm_cmplx_mag_f32(cmsisdsp.arm_q31_to_float(half))
+        scale = np.float32(self._p.n_fft * FULL_SCALE / (level * 2**shift))
+        bands = self._mel @ magnitudes * scale + np.float32(OFFSET)
+        coefficients: np.ndarray = self._dct @ np.log(bands)
+        return coefficients
+
+
+def _shifted_up(frame: np.ndarray, limit: float) -> tuple[np.ndarray, int]:
+    """The frame, limited, times the power of two that uses its bits; and the power's exponent.
+
+    The samples are int32 [shape=(n_fft,)] within the range of int16.
+    """
+    peak = min(float(np.abs(frame.astype(np.int32)).max()), limit)
+    shift = max(0, 15 - int(np.ceil(peak)).bit_length())
+    most = min(round(limit * 2**shift), FULL_SCALE - 1)
+    return np.clip(frame.astype(np.int32) << shift, -most, most), shift
