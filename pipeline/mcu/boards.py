@@ -1,40 +1,150 @@
-"""The table of boards."""
+"""The table of boards, and which of them hold a model."""
 
+import textwrap
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
+import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ParamsError
 
+OWN = Path("boards.yaml")  # at the root of the project: a user's boards, in the table's form
+WIDTH = 80  # columns of a terminal
+
 Bytes = Annotated[int, Field(gt=0)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 class Board(BaseModel):
-    """`ram` is the largest contiguous region, `flash` what a program can use, both in bytes."""
+    """A board.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    ram : the largest contiguous region, which is what an arena can have, in bytes
+    flash : what a program can use, in bytes
+    core : a name in cores.yaml, or another, of which neither speed nor compiler flags are known
+    ram_total : all regions together, where there are several, in bytes
+    npu : the accelerator beside the core, by Vela's name
+    """
 
-    name: str
-    core: str
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: Text
+    core: Text
     mhz: Annotated[int, Field(gt=0)]
     ram: Bytes
     flash: Bytes
     source: str
+    ram_total: Bytes | None = None
+    npu: Text | None = None
 
 
-def load() -> dict[str, Board]:
-    """All boards by their short names."""
-    content = YAML(typ="safe").load((files(__package__) / "boards.yaml").read_text("utf-8"))
-    return {key: Board.model_validate(value) for key, value in content.items()}
+def load(own: Path = OWN) -> dict[str, Board]:
+    """All boards by their short names: the package's, and those in `own` where that file exists.
+
+    An entry in `own` takes the place of one of the same name.
+
+    Raises
+    ------
+    ParamsError
+        `own` is not a table of boards; the message names the entries and what they should be.
+    """
+    boards = _read(
+        (files(__package__) / "boards.yaml").read_text("utf-8"), "pipeline/mcu/boards.yaml"
+    )
+    if own.is_file():
+        boards |= _read(own.read_text("utf-8"), str(own))
+    return boards
 
 
-def get(name: str) -> Board:
+def get(name: str, own: Path = OWN) -> Board:
     """The board `name`; ParamsError lists the known ones."""
-    boards = load()
+    boards = load(own)
     if name not in boards:
         raise ParamsError(
-            f"evaluate.board is {name!r}, expected one of {', '.join(boards)}, or an entry of your own in pipeline/mcu/boards.yaml"
+            f"evaluate.board is {name!r}, expected one of {', '.join(boards)}, or an entry of your own in {own}"
         )
     return boards[name]
+
+
+def fits(board: Board, ram_needed: int, flash_needed: int) -> bool:
+    """Whether so many bytes fit, all RAM being in the board's largest contiguous region."""
+    return ram_needed <= board.ram and flash_needed <= board.flash
+
+
+def table(
+    boards: Mapping[str, Board], variants: Mapping[str, tuple[int, int]] | None = None
+) -> str:
+    """The boards for a terminal of 80 columns, and which of them hold each variant of a model.
+
+    Parameters
+    ----------
+    boards : by their short names
+    variants : bytes of RAM and of flash needed, by what the variant is called; up to three have
+        room, with names of up to nine letters
+    """
+    variants = variants or {}
+    heads = "".join(f" {name:>9.9}" for name in variants)
+    lines = [f"{'board':16} {'RAM KiB':>7} {'flash KiB':>9} {'core, MHz':15}{heads}".rstrip()]
+    for key, board in boards.items():
+        verdicts = "".join(f" {_verdict(board, *need):>9}" for need in variants.values())
+        core = f"{board.core} {board.mhz}"
+        lines.append(
+            f"{key:16} {board.ram // 1024:7,} {board.flash // 1024:9,} {core:15}{verdicts}".rstrip()
+        )
+    notes = ["RAM is the largest contiguous region; check the vendor before relying on it."]
+    if variants:
+        notes[:0] = [
+            "Needed: "
+            + "; ".join(
+                f"{name} {ram:,} bytes of RAM and {flash:,} of flash"
+                for name, (ram, flash) in variants.items()
+            )
+            + ". RAM, flash or both: what is too small."
+        ]
+    return "\n".join([*lines, "", *(text for note in notes for text in textwrap.wrap(note, WIDTH))])
+
+
+def _verdict(board: Board, ram: int, flash: int) -> str:
+    if fits(board, ram, flash):
+        return "fits"
+    if ram > board.ram and flash > board.flash:
+        return "both"
+    return "RAM" if ram > board.ram else "flash"
+
+
+def _read(text: str, name: str) -> dict[str, Board]:
+    """The boards of a file that is called `name` in errors."""
+    try:
+        content = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ParamsError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:  # comments only
+        return {}
+    if not isinstance(content, dict):
+        raise ParamsError(f"{name}: expected a table of boards by name, found {content!r}")
+    boards = {}
+    problems = []
+    for key, entry in content.items():
+        try:
+            boards[str(key)] = Board.model_validate(entry)
+        except pydantic.ValidationError as error:
+            problems += [f"{key}{_problem(found)}" for found in error.errors()]
+    if problems:
+        needed = [name for name, field in Board.model_fields.items() if field.is_required()]
+        raise ParamsError(f"{name}: {'; '.join(problems)}. A board has {', '.join(needed)}")
+    return boards
+
+
+def _problem(error: Any) -> str:
+    """One of pydantic's errors as `.entry: what was expected, found what`."""
+    entry = "".join(f".{part}" for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{entry}: missing"
+    if error["type"] == "extra_forbidden":
+        return f"{entry}: unknown entry, remove it or correct its name"
+    message = error["msg"]
+    return f"{entry}: {message[0].lower()}{message[1:]}, found {error['input']!r}"

@@ -7,13 +7,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from pipeline.errors import ModelError, listed
 from pipeline.native import stderr_captured
-from pipeline.tflite import graph
-
-# Operators a pure eight-bit network has no use for: each stands for a scale that could be shared,
-# or for a tensor that is not in eight bits.
-NEEDLESS = ("QUANTIZE", "DEQUANTIZE", "CAST")
+from pipeline.tflite.gate import check_int8
 
 
 def _convert(converter: tf.lite.TFLiteConverter) -> bytes:
@@ -49,7 +44,7 @@ def to_int8(model: tf_keras.Model, representative: np.ndarray | None = None) -> 
     Raises
     ------
     ModelError
-        A tensor stayed in floating point, or an operator only moves between scales.
+        A tensor stayed in floating point, an operator only moves between scales or is not allowed.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -67,14 +62,3 @@ def to_int8(model: tf_keras.Model, representative: np.ndarray | None = None) -> 
     content = _convert(converter)
     check_int8(content)
     return content
-
-
-def check_int8(content: bytes) -> None:
-    """Hold a flatbuffer to eight bits; ModelError names what breaks it."""
-    read = graph.read(content)
-    if floats := read.float_tensors():
-        raise ModelError(f"{len(floats)} tensors are not in eight bits: {listed(floats, 3)}")
-    if needless := [name for name in read.histogram() if name in NEEDLESS]:
-        raise ModelError(
-            f"the int8 graph has {', '.join(needless)}: neighbouring layers do not share a scale"
-        )

@@ -1,0 +1,127 @@
+"""How long an inference may take on a board: a range from published speeds of other networks.
+
+The software alone spans a factor of several on one core, and emulators do not time. So this is never
+one number, and for a core without a published speed there is none.
+"""
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.mcu import cores
+from pipeline.mcu.boards import Board
+from pipeline.mcu.cores import Core, Measured
+
+WIDTH = 80  # columns of a terminal
+
+
+@dataclass(frozen=True)
+class Latency:
+    """An estimate for one board.
+
+    seconds : the shortest and the longest time of an inference; None without a published speed
+    realtime : the same by the seconds of speech that one inference hears; above 1, the board
+        cannot follow. None where those are not known
+    sources : what the range was made from
+    note : how an end that nobody published was reached, or why there is no range
+    """
+
+    seconds: tuple[float, float] | None
+    realtime: tuple[float, float] | None
+    sources: tuple[str, ...]
+    note: str
+
+
+def spread(table: Mapping[str, Core]) -> float:
+    """The widest ratio of a vendor's kernels to open ones, of those cores where both were measured."""
+    return max(
+        (
+            max(vendor) / min(free)
+            for vendor, free in (
+                (_speeds(core.measured, "vendor"), _speeds(core.measured, "open"))
+                for core in table.values()
+            )
+            if vendor and free
+        ),
+        default=1.0,
+    )
+
+
+def estimate(
+    board: Board,
+    macs: int,
+    input_len: float | None = None,
+    table: Mapping[str, Core] | None = None,
+) -> Latency:
+    """The range for a model.
+
+    From the fastest to the slowest speed that was published for the board's core. Where those are
+    of a vendor's kernels only, open ones are taken to be slower by as much as they are on the core
+    where the two differ most; where there is one figure of open kernels only, the fast end is
+    widened likewise.
+
+    Parameters
+    ----------
+    macs : of one inference
+    input_len : seconds of speech that one inference hears
+    table : the cores; None for the package's
+    """
+    table = cores.load() if table is None else table
+    measured = table[board.core].measured if board.core in table else []
+    if not measured:
+        known = ", ".join(name for name, core in table.items() if core.measured)
+        note = f"no speed is published for {board.core!r}; there are some for {known}"
+        return Latency(None, None, (), note)
+    slow = min(found.macs_per_cycle for found in measured)
+    fast = max(found.macs_per_cycle for found in measured)
+    note = ""
+    if not _speeds(measured, "open"):
+        slow /= spread(table)
+        note = f"vendors' kernels only; the slow end allows for open ones, {spread(table):.1f} times slower on the core where the two differ most"
+    elif len(measured) == 1:
+        fast *= spread(table)
+        note = f"one figure, of open kernels; the fast end allows for a vendor's, {spread(table):.1f} times faster on the core where the two differ most"
+    hertz = board.mhz * 1e6
+    seconds = (macs / (fast * hertz), macs / (slow * hertz))
+    return Latency(
+        seconds=seconds,
+        realtime=(seconds[0] / input_len, seconds[1] / input_len) if input_len else None,
+        sources=tuple(f"{found.source}: {found.macs_per_cycle:g} MAC/cycle" for found in measured),
+        note=note,
+    )
+
+
+def table(boards: Mapping[str, Board], macs: int, input_len: float | None = None) -> str:
+    """The estimates for a terminal of 80 columns, each with its sources by number."""
+    numbers: dict[str, int] = {}
+    lines = [f"{'board':17} {'core, MHz':15} {'seconds':>15} {'of real time':>14}  from"]
+    for key, board in boards.items():
+        found = estimate(board, macs, input_len)
+        refs = [
+            numbers.setdefault(text, len(numbers) + 1)
+            for text in (*found.sources, *filter(None, [found.note]))
+        ]
+        lines.append(
+            f"{key:17} {f'{board.core} {board.mhz}':15} {_range(found.seconds):>15} "
+            f"{_range(found.realtime):>14}  {', '.join(map(str, refs))}"
+        )
+    lines += ["", *textwrap.wrap(_MEANING.format(macs=macs), WIDTH)]
+    for text, number in numbers.items():
+        lines += textwrap.wrap(
+            text, WIDTH, initial_indent=f"{number:2}  ", subsequent_indent="    "
+        )
+    return "\n".join(lines)
+
+
+_MEANING = (
+    "An estimate for {macs:,} MACs, the network alone: from the speeds at which others measured other "
+    "networks on the same core, at the board's highest clock. Not a measurement."
+)
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    return "not known" if ends is None else f"{ends[0]:.2g} to {ends[1]:.2g}"
+
+
+def _speeds(measured: list[Measured], kernels: str) -> list[float]:
+    return [found.macs_per_cycle for found in measured if found.kernels == kernels]
