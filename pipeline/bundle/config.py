@@ -1,0 +1,93 @@
+"""What a bundle says of its model, out of the graph and the card beside it."""
+
+from dataclasses import dataclass
+from math import prod
+
+from pipeline.audio import spectra
+from pipeline.audio.cut import PERCENTILE
+from pipeline.bundle import constants
+from pipeline.bundle.c_code import float_literal
+from pipeline.errors import ModelError
+from pipeline.mcu import cmsis
+from pipeline.tflite import graph
+from pipeline.tflite.card import Card
+from pipeline.tflite.int8 import Int8Model
+
+
+@dataclass(frozen=True)
+class Config:
+    """What sernet_config.h says; the numbers that are no integers are C literals."""
+
+    sample_rate: int
+    samples: int
+    frames: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
+    n_mfcc: int
+    filter_coefficients: int
+    log_offset: str
+    clip: str
+    level_per_mille: int
+    largest: int
+    c0_per_log_level: str
+    input_scale: str
+    input_zero_point: int
+    output_scale: str
+    output_zero_point: int
+    classes: int
+    model_bytes: int
+    arena_bytes: int
+
+
+def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
+    """Compare what the graph takes and gives with its card, and put both into one.
+
+    Raises
+    ------
+    ParamsError
+        The device's front end has no such features.
+    ModelError
+        Card and graph do not belong together, or the graph is not in eight bits.
+    """
+    p = card.feature_params()
+    filters = constants.make(card.sample_rate, p).mfcc.filters
+    samples = round(card.input_len * card.sample_rate)
+    frames = spectra.frames(samples, p)
+    read = graph.read(model)
+    taken, given = read.tensors[read.inputs[0]], read.tensors[read.outputs[0]]
+    if (taken.type, given.type) != ("INT8", "INT8"):
+        raise ModelError(
+            f"the model takes {taken.type} and gives {given.type}, expected INT8: export the int8 model"
+        )
+    if taken.shape != (1, frames, p.n_mfcc, 1) or prod(given.shape) != len(card.labels):
+        raise ModelError(
+            f"the model takes {taken.shape} and gives {given.shape}, its card says {(1, frames, p.n_mfcc, 1)} and {len(card.labels)} labels: they do not belong together"
+        )
+    runner = Int8Model(model)
+    (input_scale, input_zero), (output_scale, output_zero) = (
+        runner.input_quantization, runner.output_quantization,
+    )  # fmt: skip
+    per_mille = round(10 * PERCENTILE)
+    return Config(
+        sample_rate=card.sample_rate,
+        samples=samples,
+        frames=frames,
+        n_fft=p.n_fft,
+        hop_length=p.hop_length,
+        n_mels=p.n_mels,
+        n_mfcc=p.n_mfcc,
+        filter_coefficients=len(filters),
+        log_offset=float_literal(p.log_offset),
+        clip=float_literal(p.clip),
+        level_per_mille=per_mille,
+        largest=samples - per_mille * (samples - 1) // 1000,
+        c0_per_log_level=float_literal(cmsis.c0_per_log_level(p)),
+        input_scale=float_literal(input_scale),
+        input_zero_point=int(input_zero),
+        output_scale=float_literal(output_scale),
+        output_zero_point=int(output_zero),
+        classes=len(card.labels),
+        model_bytes=len(model),
+        arena_bytes=arena_bytes,
+    )

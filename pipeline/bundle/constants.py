@@ -1,0 +1,60 @@
+"""Tables of the front end as the bundle keeps them in flash."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import ParamsError
+from pipeline.mcu import cmsis
+from pipeline.params import Features
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What arm_mfcc_f32 takes, and what the portable code has in place of CMSIS-DSP's FFT.
+
+    mfcc : window, mel filters and DCT
+    cosine : cos(2πk / n_fft) for 0 ≤ k ≤ n_fft / 4, float32
+    cmsis_fft_bytes : of CMSIS-DSP's own tables
+    """
+
+    mfcc: cmsis.Tables
+    cosine: np.ndarray
+    cmsis_fft_bytes: int
+
+    def bytes(self, with_cmsis: bool) -> dict[str, int]:
+        """Of flash, by name."""
+        return {
+            "window": self.mfcc.window.nbytes,
+            "filters": sum(
+                table.nbytes
+                for table in (self.mfcc.filters, self.mfcc.positions, self.mfcc.lengths)
+            ),
+            "dct": self.mfcc.dct.nbytes,
+            "fft": self.cmsis_fft_bytes if with_cmsis else self.cosine.nbytes,
+        }
+
+
+def make(sample_rate: int, p: Features) -> Tables:
+    """The tables for features `p` of audio at `sample_rate` Hz.
+
+    Raises
+    ------
+    ParamsError
+        The device's front end has no such features.
+    """
+    cmsis.check(p)
+    if p.hop_length > p.n_fft:
+        raise ParamsError(
+            f"features.hop_length is {p.hop_length}, the device keeps features.n_fft = {p.n_fft} samples: choose a hop_length of at most that"
+        )
+    if p.n_mels > p.n_fft // 2:
+        raise ParamsError(
+            f"features.n_mels is {p.n_mels}, the device's memory for it takes half of features.n_fft, {p.n_fft // 2}: choose at most that"
+        )
+    angles = 2 * np.pi * np.arange(p.n_fft // 4 + 1) / p.n_fft
+    return Tables(
+        mfcc=cmsis.tables("f32", sample_rate, p),
+        cosine=np.cos(angles).astype(np.float32),
+        cmsis_fft_bytes=cmsis.flash("f32", sample_rate, p)["fft"],
+    )

@@ -1,0 +1,164 @@
+#include "sernet_front_end.h"
+
+#include <math.h>
+#include <string.h>
+
+#define FULL_SCALE 32768.0f
+
+static float limited(float value, float limit) {
+  return value > limit ? limit : value < -limit ? -limit : value;
+}
+
+int8_t sernet_quantize(float coefficient) {
+  const float steps = limited(coefficient, SERNET_CLIP) / SERNET_INPUT_SCALE;
+  /* Conversion to an integer cuts off towards zero. */
+  const int32_t q = (int32_t)(steps + (steps < 0.0f ? -0.5f : 0.5f)) + SERNET_INPUT_ZERO_POINT;
+  return (int8_t)(q > INT8_MAX ? INT8_MAX : q < INT8_MIN ? INT8_MIN : q);
+}
+
+sernet_status sernet_whole_start(sernet_whole *w, const int16_t *audio, uint32_t n) {
+  if (n > SERNET_SAMPLES) {
+    audio += (n - SERNET_SAMPLES) / 2;
+    n = SERNET_SAMPLES;
+  }
+  w->audio = audio;
+  w->n = n;
+  w->left = (SERNET_SAMPLES - n) / 2;
+  sernet_level_start(&w->level);
+  sernet_level_hear(&w->level, audio, n);
+  const float level = sernet_level_value(&w->level);
+  if (level <= 0.0f) {
+    return SERNET_SILENCE;
+  }
+  w->gain = 1.0f / level;
+  return sernet_mfcc_init(&w->mfcc);
+}
+
+void sernet_whole_features(sernet_whole *w, uint32_t frame, float features[SERNET_N_MFCC]) {
+  const uint32_t start = frame * SERNET_HOP_LENGTH;
+  for (uint32_t i = 0; i < SERNET_N_FFT; ++i) {
+    /* Before the clip this wraps round to a number that is too large as well. */
+    const uint32_t at = start + i - w->left;
+    w->mfcc.frame[i] = at < w->n ? limited((float)w->audio[at] * w->gain, 1.0f) : 0.0f;
+  }
+  sernet_mfcc_run(&w->mfcc, features);
+  for (uint32_t c = 0; c < SERNET_N_MFCC; ++c) {
+    features[c] = limited(features[c], SERNET_CLIP);
+  }
+}
+
+void sernet_whole_row(sernet_whole *w, uint32_t frame, int8_t row[SERNET_N_MFCC]) {
+  float features[SERNET_N_MFCC];
+  sernet_whole_features(w, frame, features);
+  for (uint32_t c = 0; c < SERNET_N_MFCC; ++c) {
+    row[c] = sernet_quantize(features[c]);
+  }
+}
+
+/* Coefficient 0 of a frame, as if the clip had been divided by its level before. */
+static int8_t corrected(float c0, float level) {
+  if (level <= 0.0f) {
+    return sernet_quantize(-SERNET_CLIP);
+  }
+  return sernet_quantize(c0 - SERNET_C0_PER_LOG_LEVEL * logf(level / FULL_SCALE));
+}
+
+static void frame_of_history(sernet_arriving *a) {
+  /* For want of the clip's level samples are limited at that of what has been heard. */
+  const float level = sernet_level_value(&a->level);
+  float features[SERNET_N_MFCC];
+  for (uint32_t i = 0; i < SERNET_N_FFT; ++i) {
+    a->mfcc.frame[i] = limited((float)a->history[i], level) / FULL_SCALE;
+  }
+  sernet_mfcc_run(&a->mfcc, features);
+  int8_t running[SERNET_N_MFCC];
+  int8_t *row = a->take != NULL ? running : a->input + a->frames * SERNET_N_MFCC;
+  for (uint32_t c = 1; c < SERNET_N_MFCC; ++c) {
+    row[c] = sernet_quantize(features[c]);
+  }
+  if (a->take != NULL) {
+    row[0] = corrected(features[0], level);
+    a->take(a->context, row);
+  } else {
+    a->c0[a->frames] = features[0];
+  }
+  ++a->frames;
+  a->filled = SERNET_N_FFT - SERNET_HOP_LENGTH;
+  memmove(a->history, a->history + SERNET_HOP_LENGTH, a->filled * sizeof *a->history);
+}
+
+static uint32_t lesser(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* Append samples, or zeros where `samples` is NULL, which do not count for the level. */
+static void append(sernet_arriving *a, const int16_t *samples, uint32_t n) {
+  while (n > 0 && a->frames < SERNET_FRAMES) {
+    const uint32_t some = lesser(n, SERNET_N_FFT - a->filled);
+    if (samples != NULL) {
+      memcpy(a->history + a->filled, samples, some * sizeof *samples);
+      sernet_level_hear(&a->level, samples, some);
+      samples += some;
+    } else {
+      memset(a->history + a->filled, 0, some * sizeof *a->history);
+    }
+    n -= some;
+    a->filled += some;
+    if (a->filled == SERNET_N_FFT) {
+      frame_of_history(a);
+    }
+  }
+  if (samples != NULL) {
+    sernet_level_hear(&a->level, samples, n); /* samples after the last frame count as well */
+  }
+}
+
+static sernet_status start(sernet_arriving *a, uint32_t n) {
+  a->skip = n > SERNET_SAMPLES ? (n - SERNET_SAMPLES) / 2 : 0;
+  a->wanted = lesser(n, SERNET_SAMPLES);
+  a->filled = 0;
+  a->frames = 0;
+  sernet_level_start(&a->level);
+  const sernet_status status = sernet_mfcc_init(&a->mfcc);
+  if (status == SERNET_OK) {
+    append(a, NULL, (SERNET_SAMPLES - a->wanted) / 2);
+  }
+  return status;
+}
+
+sernet_status sernet_deferred_start(sernet_arriving *a, int8_t *input, float c0[SERNET_FRAMES],
+                                    uint32_t n) {
+  a->input = input;
+  a->c0 = c0;
+  a->take = NULL;
+  return start(a, n);
+}
+
+sernet_status sernet_running_start(sernet_arriving *a, sernet_row_taker take, void *context,
+                                   uint32_t n) {
+  a->take = take;
+  a->context = context;
+  return start(a, n);
+}
+
+uint32_t sernet_arriving_hear(sernet_arriving *a, const int16_t *samples, uint32_t n) {
+  const uint32_t skipped = lesser(n, a->skip);
+  a->skip -= skipped;
+  const uint32_t taken = lesser(n - skipped, a->wanted);
+  a->wanted -= taken;
+  append(a, samples + skipped, taken);
+  return a->frames;
+}
+
+sernet_status sernet_arriving_finish(sernet_arriving *a) {
+  a->wanted = 0;
+  append(a, NULL, SERNET_SAMPLES);
+  const float level = sernet_level_value(&a->level);
+  if (level <= 0.0f) {
+    return SERNET_SILENCE;
+  }
+  if (a->take == NULL) {
+    for (uint32_t frame = 0; frame < SERNET_FRAMES; ++frame) {
+      a->input[frame * SERNET_N_MFCC] = corrected(a->c0[frame], level);
+    }
+  }
+  return SERNET_OK;
+}

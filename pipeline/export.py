@@ -1,0 +1,61 @@
+"""Stage 9, export: the model and its front end as C files, with vectors to check them against."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.bundle import files
+from pipeline.errors import run
+from pipeline.outputs import staged
+from pipeline.tflite import card
+from pipeline.tflite.streaming import split
+
+PARAMS = ()
+AMPLITUDE = 12000  # of the golden clips, in steps of int16
+
+
+def voice_like(n: int, sample_rate: int, pitch: float) -> np.ndarray:
+    """A clip that anybody may have, int16 [shape=(n,)]: pulses that glide, in syllables, over noise.
+
+    Golden vectors go where the model goes, so they cannot be recordings of a licensed corpus.
+    """
+    t = np.arange(n) / sample_rate
+    glide = pitch * (1 + 0.2 * np.sin(2 * np.pi * 0.7 * t))
+    phase = np.cumsum(glide) / sample_rate
+    pulses = np.exp(-40 * (phase % 1)) * np.sin(2 * np.pi * 12 * (phase % 1))
+    syllables = np.clip(np.sin(2 * np.pi * 3 * t), 0, None)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(n)
+    return np.rint(AMPLITUDE * (pulses * syllables + noise)).astype(np.int16)
+
+
+def write(folder: Path) -> None:
+    """Write the bundle of the model that `evaluate` left to be flashed into `folder`."""
+    evaluation = json.loads(paths.require(paths.EVALUATION).read_text("utf-8"))
+    described = card.read(paths.MODEL)
+    model = paths.require(paths.DEVICE / "model.tflite").read_bytes()
+    n = round(described.input_len * described.sample_rate)
+    clips = {
+        "low": voice_like(n, described.sample_rate, 110.0),
+        "high": voice_like(n // 2, described.sample_rate, 220.0),  # shorter than the network's view
+    }
+    refused = "refused" in evaluation["variants"]["streaming"]
+    streamed = None if refused else split(paths.MODEL.read_bytes())
+    arena_bytes = evaluation["budget"]["need"]["ram"][0]["bytes"]
+    files.write(folder, model, described, arena_bytes, clips, streamed)
+
+
+def main() -> None:
+    refused = json.loads(paths.require(paths.EVALUATION).read_text("utf-8"))["no_front_end"]
+    with staged(paths.BUNDLE) as (folder,):
+        if refused:
+            folder.mkdir()
+            (folder / "README.md").write_text(f"No bundle: {refused}.\n", "utf-8")
+        else:
+            write(folder)
+    print(f"export: no bundle: {refused}" if refused else f"export: {paths.BUNDLE}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,671 @@
+"""The bundle: C that compiles without a warning, takes the bytes it says, and computes the same."""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import toy_content
+from test_int8 import CLASSES, X, folded, ptq
+
+from pipeline.bundle import c_code, constants, files, schedule
+from pipeline.bundle import sizes as compiled
+from pipeline.bundle.config import configure
+from pipeline.bundle.memory import WAYS, flash, ram
+from pipeline.errors import AudioError, MissingError, ModelError, ParamsError
+from pipeline.mcu.arena import Micro, smallest
+from pipeline.mcu.front_end import DeviceFrontEnd, Mode
+from pipeline.mcu.stream import memory, micro
+from pipeline.tflite import converter
+from pipeline.tflite.card import Card
+from pipeline.tflite.int8 import Int8Model
+from pipeline.tflite.streaming import Streamed, split
+from pipeline.tflite.streaming.run import Stream
+
+RATE = 16000
+LABELS = ["Ärger", 'a "quoted" one', "why??/", "neutral", "joy\\"]
+FRONT_END = ("sernet_front_end.c", "sernet_level.c", "sernet_mfcc.c", "sernet_tables.c")
+STRICT = ("-O2", *compiled.WARNINGS)
+KEEP_AUDIO, STREAM = "-DSERNET_KEEP_AUDIO", "-DSERNET_STREAM"
+OPTIONS = {"whole": (KEEP_AUDIO,), "deferred": (), "stream": (STREAM,)}
+CMSIS = os.environ.get("SERNET_CMSIS_DSP")
+CMSIS_SOURCES = (
+    "TransformFunctions/arm_mfcc_f32.c", "TransformFunctions/arm_mfcc_init_f32.c",
+    "TransformFunctions/arm_rfft_fast_f32.c", "TransformFunctions/arm_rfft_fast_init_f32.c",
+    "TransformFunctions/arm_cfft_f32.c", "TransformFunctions/arm_cfft_init_f32.c",
+    "TransformFunctions/arm_cfft_radix8_f32.c", "TransformFunctions/arm_bitreversal2.c",
+    "CommonTables/arm_common_tables.c", "CommonTables/arm_const_structs.c",
+    "BasicMathFunctions/arm_scale_f32.c", "BasicMathFunctions/arm_mult_f32.c",
+    "BasicMathFunctions/arm_offset_f32.c", "BasicMathFunctions/arm_dot_prod_f32.c",
+    "ComplexMathFunctions/arm_cmplx_mag_f32.c", "FastMathFunctions/arm_vlog_f32.c",
+    "MatrixFunctions/arm_mat_vec_mult_f32.c", "StatisticsFunctions/arm_absmax_f32.c",
+)  # fmt: skip
+
+needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler, cc")
+needs_cxx = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler, c++")
+needs_arm = pytest.mark.skipif(
+    shutil.which(compiled.COMPILER) is None,
+    reason=f"no {compiled.COMPILER} (Debian: gcc-arm-none-eabi, libnewlib-arm-none-eabi)",
+)
+needs_cmsis = pytest.mark.skipif(
+    CMSIS is None, reason="SERNET_CMSIS_DSP does not name a folder with CMSIS-DSP's sources"
+)
+
+
+def card(**changes: object) -> Card:
+    return Card(LABELS, 1.0, RATE, toy_content()["features"] | changes, "ptq")
+
+
+def speech(n: int, seed: int, peak: float = 9000.0) -> np.ndarray:
+    """Voiced syllables with pauses and some noise, int16 [shape=(n,)]."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(n) / RATE
+    voice = sum(np.sin(2 * np.pi * h * (120 + 30 * np.sin(7 * t)) * t) / h for h in range(1, 20))
+    syllables = np.clip(np.sin(2 * np.pi * 3 * t + seed), 0, None) ** 2
+    y = voice * syllables + 0.003 * rng.standard_normal(n)
+    return np.clip(np.rint(y * peak / np.abs(y).max()), -32768, 32767).astype(np.int16)
+
+
+CLIPS = {
+    "exact": speech(RATE, 1),
+    "short": speech(11_111, 2),
+    "long": speech(20_001, 3),
+    "loud": speech(RATE, 4, peak=80_000.0),  # reaches -32768, whose magnitude int16 lacks
+}
+
+
+@cache
+def arena_bytes() -> int:
+    return smallest(ptq(), np.zeros((59, 40, 1), np.int8)).bytes
+
+
+@cache
+def streamed() -> Streamed:
+    return split(ptq())
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle") / "sernet"
+    files.write(folder, ptq(), card(), arena_bytes(), CLIPS, streamed())
+    return folder
+
+
+def compiled(folder: Path, sources: tuple[str, ...], *options: str) -> ctypes.CDLL:
+    """A shared library of files of the bundle."""
+    library = folder / f"{abs(hash((sources, options)))}.so"
+    subprocess.run(
+        ["cc", *STRICT, "-shared", "-fPIC", *options, *sources, "-lm", "-o", str(library)],
+        cwd=folder, check=True,
+    )  # fmt: skip
+    return ctypes.CDLL(str(library))
+
+
+@pytest.fixture(scope="module")
+def front_end(bundle: Path) -> ctypes.CDLL:
+    return compiled(bundle, FRONT_END)
+
+
+def edited(bundle: Path, copy: Path, file: str, old: str, new: str) -> Path:
+    """A copy of the bundle in which a file differs: for controls."""
+    shutil.copytree(bundle, copy)
+    text = (copy / file).read_text("utf-8")
+    assert old in text
+    (copy / file).write_text(text.replace(old, new), "utf-8")
+    return copy
+
+
+def pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def state() -> ctypes.Array[ctypes.c_char]:
+    """Memory for any of the C structures."""
+    return ctypes.create_string_buffer(1 << 16)
+
+
+def whole(library: ctypes.CDLL, audio: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """Status, features and int8 rows of a clip."""
+    features, rows = np.zeros((59, 40), np.float32), np.zeros((59, 40), np.int8)
+    w = state()
+    status = library.sernet_whole_start(w, pointer(audio), len(audio))
+    if status == 0:
+        for t in range(59):
+            library.sernet_whole_features(w, t, pointer(features[t]))
+            library.sernet_whole_row(w, t, pointer(rows[t]))
+    return status, features, rows
+
+
+def deferred(library: ctypes.CDLL, audio: np.ndarray, hop: int) -> tuple[int, np.ndarray]:
+    """Status and int8 rows of a clip that arrives `hop` samples at a time."""
+    rows, c0 = np.zeros((59, 40), np.int8), np.zeros(59, np.float32)
+    a = state()
+    library.sernet_deferred_start(a, pointer(rows), pointer(c0), len(audio))
+    for start in range(0, len(audio), hop):
+        piece = audio[start : start + hop].copy()
+        library.sernet_arriving_hear(a, pointer(piece), len(piece))
+    return library.sernet_arriving_finish(a), rows
+
+
+def running(library: ctypes.CDLL, audio: np.ndarray, hop: int) -> tuple[int, np.ndarray]:
+    rows: list[np.ndarray] = []
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int8))
+    def take(context: int | None, row: "ctypes._Pointer[ctypes.c_int8]") -> None:
+        rows.append(np.ctypeslib.as_array(row, (40,)).copy())
+
+    a = state()
+    library.sernet_running_start(a, take, None, len(audio))
+    for start in range(0, len(audio), hop):
+        piece = audio[start : start + hop].copy()
+        library.sernet_arriving_hear(a, pointer(piece), len(piece))
+        complete = len(rows)
+    status = library.sernet_arriving_finish(a)
+    assert complete <= len(rows) == 59
+    return status, np.array(rows)
+
+
+def assert_same_rows(found: np.ndarray, expected: np.ndarray) -> None:
+    """Equal but for values that lie half-way between two steps, to floating-point accuracy."""
+    off = np.abs(found.astype(int) - expected)
+    assert off.max() <= 1
+    assert (off > 0).mean() < 0.002
+
+
+# The front end
+
+
+@needs_cc
+@pytest.mark.parametrize("name", CLIPS)
+def test_whole_gives_the_features_of_training(front_end: ctypes.CDLL, name: str) -> None:
+    golden = files.golden(name, CLIPS[name], ptq(), card(), arena_bytes())
+    status, features, rows = whole(front_end, CLIPS[name])
+    assert status == 0
+    # float32 throughout against librosa's partly float64; the logarithm magnifies small bands.
+    np.testing.assert_allclose(features, golden.features, atol=1e-3)
+    assert_same_rows(rows, golden.input)
+
+
+@needs_cc
+def test_the_comparison_notices_another_offset(bundle: Path, tmp_path: Path) -> None:
+    copy = edited(
+        bundle, tmp_path / "b", "sernet_config.h", "SERNET_LOG_OFFSET 1e-06f", "SERNET_LOG_OFFSET 1e-03f"
+    )  # fmt: skip
+    golden = files.golden("exact", CLIPS["exact"], ptq(), card(), arena_bytes())
+    _, features, rows = whole(compiled(copy, FRONT_END), CLIPS["exact"])
+    assert np.abs(features - golden.features).max() > 0.02
+    with pytest.raises(AssertionError):
+        assert_same_rows(rows, golden.input)
+
+
+@needs_cc
+@pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.parametrize("mode", ["whole", "deferred", "running"])
+def test_each_way_is_cmsis_dsps(front_end: ctypes.CDLL, name: str, mode: Mode) -> None:
+    scale, zero_point = Int8Model(ptq()).input_quantization
+    device = DeviceFrontEnd("f32", 1.0, RATE, card().feature_params())
+    expected = device.quantized(CLIPS[name], scale, zero_point, mode)
+    status, rows = {
+        "whole": lambda: whole(front_end, CLIPS[name])[::2],
+        "deferred": lambda: deferred(front_end, CLIPS[name], 256),
+        "running": lambda: running(front_end, CLIPS[name], 256),
+    }[mode]()
+    assert status == 0
+    assert_same_rows(rows, expected)
+
+
+@needs_cc
+def test_the_ways_differ_where_they_should(front_end: ctypes.CDLL) -> None:
+    rows = [
+        whole(front_end, CLIPS["exact"])[2],
+        deferred(front_end, CLIPS["exact"], 256)[1],
+        running(front_end, CLIPS["exact"], 256)[1],
+    ]
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        with pytest.raises(AssertionError):
+            assert_same_rows(rows[a], rows[b])
+    np.testing.assert_array_equal(rows[1][:, 1:], rows[2][:, 1:])  # only coefficient 0 is levelled
+
+
+@needs_cc
+@pytest.mark.parametrize("way", [deferred, running])
+def test_how_many_samples_come_at_a_time_changes_nothing(
+    front_end: ctypes.CDLL, way: Callable[[ctypes.CDLL, np.ndarray, int], tuple[int, np.ndarray]]
+) -> None:
+    for name in ("short", "long"):
+        expected = way(front_end, CLIPS[name], 256)[1]
+        for hop in (1, 300, 7777, 30_000):
+            np.testing.assert_array_equal(way(front_end, CLIPS[name], hop)[1], expected)
+
+
+@needs_cc
+def test_the_level_is_numpys_percentile(front_end: ctypes.CDLL) -> None:
+    front_end.sernet_level_value.restype = ctypes.c_float
+    rng = np.random.default_rng(0)
+    clips = [rng.integers(-32768, 32768, n, dtype=np.int16) for n in (1, 2, 3, 999, 1001, 16000)]
+    clips += [np.arange(0, 16000, dtype=np.int16), np.arange(16000, 0, -1).astype(np.int16)]
+    clips += [rng.integers(-3, 4, 16000, dtype=np.int16), np.full(16000, -32768, np.int16)]
+    for clip in clips:
+        level = state()
+        front_end.sernet_level_start(level)
+        front_end.sernet_level_hear(level, pointer(clip), len(clip))
+        expected = np.percentile(np.abs(clip.astype(int)), 99.9)
+        assert front_end.sernet_level_value(level) == pytest.approx(expected, rel=1e-6)
+
+
+@needs_cc
+def test_silence_is_said_so(front_end: ctypes.CDLL) -> None:
+    silence = np.zeros(RATE, np.int16)
+    assert whole(front_end, silence)[0] == -1
+    assert deferred(front_end, silence, 256)[0] == -1
+    assert running(front_end, silence, 256)[0] == -1
+
+
+@needs_cc
+def test_a_coefficient_is_quantized_as_in_python(front_end: ctypes.CDLL) -> None:
+    front_end.sernet_quantize.argtypes = [ctypes.c_float]
+    front_end.sernet_quantize.restype = ctypes.c_int8
+    model = Int8Model(ptq())
+    scale = model.input_quantization[0]
+    steps = np.concatenate([np.arange(-300, 300) / 2, np.linspace(-200, 200, 1001)])
+    values = (steps * scale).astype(np.float32)
+    found = [front_end.sernet_quantize(float(value)) for value in values]
+    assert found == model.quantized(values.clip(-10, 10)).tolist()
+
+
+@needs_cc
+def test_the_bundles_own_test_passes_and_can_fail(bundle: Path, tmp_path: Path) -> None:
+    readme = (bundle / "README.md").read_text("utf-8")
+    command = re.search(r"`(cc -std=c99 .* && \./host_test)`", readme)
+    assert command
+    done = subprocess.run(command[1], shell=True, cwd=bundle, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == 3 * len(CLIPS)
+    for array in ("float features_2", "int8_t input_0", "int8_t deferred_3"):
+        begin = f"{array}[] = {{\n    "
+        copy = edited(bundle, tmp_path / array, "sernet_golden.c", begin, f"{begin}7 + ")
+        assert subprocess.run(command[1], shell=True, cwd=copy, capture_output=True).returncode == 1
+
+
+@needs_cc
+@needs_cmsis
+def test_cmsis_dsps_own_sources_give_the_features_too(bundle: Path) -> None:
+    assert CMSIS
+    objects = bundle / "cmsis"
+    objects.mkdir()
+    for source in CMSIS_SOURCES:
+        subprocess.run(
+            ["cc", "-O2", "-w", "-fPIC", "-D__GNUC_PYTHON__", f"-I{CMSIS}/Include",
+             f"-I{CMSIS}/PrivateInclude", "-c", f"{CMSIS}/Source/{source}"],
+            cwd=objects, check=True,
+        )  # fmt: skip
+    library = compiled(
+        bundle, (*FRONT_END, *(str(file) for file in sorted(objects.glob("*.o")))),
+        "-DSERNET_USE_CMSIS_DSP", "-D__GNUC_PYTHON__", "-isystem", f"{CMSIS}/Include",
+    )  # fmt: skip
+    for name, audio in CLIPS.items():
+        golden = files.golden(name, audio, ptq(), card(), arena_bytes())
+        _, features, rows = whole(library, audio)
+        np.testing.assert_allclose(features, golden.features, atol=1e-3)
+        assert_same_rows(rows, golden.input)
+
+
+# What is in the files
+
+
+@needs_cc
+def test_the_model_and_its_labels_arrive_whole(bundle: Path) -> None:
+    library = compiled(bundle, ("sernet_model.c",))
+    model = (ctypes.c_uint8 * len(ptq())).in_dll(library, "sernet_model")
+    assert bytes(model) == ptq()
+    assert ctypes.addressof(model) % 16 == 0
+    labels = (ctypes.c_char_p * CLASSES).in_dll(library, "sernet_labels")
+    assert [label.decode() for label in labels] == LABELS
+
+
+def test_golden_outputs_are_the_reference_kernels_too() -> None:
+    for name, audio in CLIPS.items():
+        golden = files.golden(name, audio, ptq(), card(), arena_bytes())
+        expected = Int8Model(ptq()).run(golden.features[np.newaxis, ..., np.newaxis])[0]
+        np.testing.assert_array_equal(golden.output, expected)
+    with pytest.raises(MemoryError):
+        files.golden("exact", CLIPS["exact"], ptq(), card(), arena_bytes() - 16)
+
+
+def test_the_same_model_gives_the_same_files(bundle: Path, tmp_path: Path) -> None:
+    files.write(tmp_path, ptq(), card(), arena_bytes(), CLIPS, streamed())
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert {"README.md", "sernet_model.c", "sernet_stream_plan.c"} <= set(names)
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (bundle / name).read_bytes()
+
+
+def test_without_parts_there_is_nothing_about_streaming(tmp_path: Path) -> None:
+    files.write(tmp_path, ptq(), card(), arena_bytes(), {"exact": CLIPS["exact"]})
+    assert not list(tmp_path.glob("sernet_stream*"))
+    assert "SERNET_STREAM" not in (tmp_path / "README.md").read_text("utf-8")
+
+
+def test_floats_are_read_back_exactly() -> None:
+    rng = np.random.default_rng(0)
+    values = [*rng.normal(0, 1e3, 1000), *np.exp(rng.normal(0, 20, 1000)), 0.0, -10.0, 1e-6, 1e20]
+    for value in np.float32(values):
+        literal = c_code.float_literal(value)
+        assert re.fullmatch(r"-?\d+(\.\d+)?(e[+-]\d+)?f", literal)
+        assert "." in literal or "e" in literal  # 10f is no C
+        assert np.float32(literal[:-1]) == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": "log_mel"}, "features.kind is log_mel"),
+        ({"n_fft": 1000}, "features.n_fft is 1000"),
+        ({"log_offset": 1e-5}, "features.log_offset is 1e-05"),
+        ({"hop_length": 1025}, "features.hop_length is 1025"),
+        ({"n_fft": 128, "hop_length": 64}, "features.n_mels is 128"),
+    ],
+)
+def test_features_that_the_device_lacks_are_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ParamsError, match=said):
+        constants.make(RATE, card(**changes).feature_params())
+
+
+def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="export the int8 model"):
+        files.write(tmp_path, converter.to_float(folded()), card(), 1 << 20, {})
+    for other in (
+        Card(LABELS[1:], 1.0, RATE, card().features, "ptq"),
+        Card(LABELS, 2.0, RATE, card().features, "ptq"),
+    ):
+        with pytest.raises(ModelError, match="do not belong together"):
+            files.write(tmp_path, ptq(), other, 1 << 20, {})
+    with pytest.raises(AudioError, match="expected speech"):
+        files.write(tmp_path, ptq(), card(), arena_bytes(), {"": np.zeros(RATE, np.int16)})
+    assert not list(tmp_path.iterdir())
+
+
+# On Arm
+
+
+@needs_arm
+@pytest.mark.parametrize("cpu", compiled.CPUS)
+def test_the_compiled_bytes_are_those_of_the_budget(bundle: Path, cpu: str) -> None:
+    config = configure(ptq(), card(), arena_bytes())
+    stream = schedule.tables(streamed(), memory(streamed()))
+    constants = flash(ptq(), card())
+    for way in WAYS:
+        sizes = compiled.sizes(bundle, cpu, OPTIONS[way])
+        counted = sum(ram(config, way, stream=stream).values())
+        # Variables are aligned to 16 bytes at most.
+        assert 0 <= sizes["sernet_memory"].bss - counted < 16
+        assert sum(size.bss + size.data for size in sizes.values()) == sizes["sernet_memory"].bss
+    found = sizes["sernet_model"].text + sizes["sernet_tables"].text
+    assert 0 <= found - sum(constants.values()) < 16
+    padding = 16 * len(stream.models)
+    assert 0 <= sizes["sernet_stream_plan"].text - sum(stream.flash.values()) < padding
+
+
+@needs_arm
+def test_a_warning_is_an_error(bundle: Path, tmp_path: Path) -> None:
+    copy = edited(bundle, tmp_path / "b", "sernet_level.c", "(uint16_t)(x < 0", "(x < 0")
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        compiled.sizes(copy, "cortex-m4")
+    assert "-Werror=conversion" in failed.value.stderr
+
+
+@needs_arm
+def test_nothing_is_allocated_and_little_is_called(bundle: Path, tmp_path: Path) -> None:
+    known = re.compile(r"sernet_\w+|mem(cpy|move|set)|logf|sqrtf|__aeabi_l?u?ldivmod")
+    for source in (*FRONT_END, "sernet_stream.c"):
+        file = tmp_path / "it.o"
+        flags = (*compiled.CPUS["cortex-m4"], "-Os", "-c", source, "-o", str(file))
+        subprocess.run([compiled.COMPILER, *flags], cwd=bundle, check=True)
+        listed = subprocess.run(
+            ["arm-none-eabi-nm", "--undefined-only", "--format=just-symbols", str(file)],
+            check=True, capture_output=True, text=True,
+        ).stdout.split()  # fmt: skip
+        assert [name for name in listed if not known.fullmatch(name)] == []
+        assert listed or source == "sernet_tables.c"
+
+
+def test_a_missing_compiler_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "COMPILER", "arm-none-such-gcc")
+    with pytest.raises(MissingError, match="no arm-none-such-gcc: install it"):
+        compiled.sizes(bundle, "cortex-m4")
+
+
+# TFLite Micro's C++, as far as it is declared here
+
+
+# Names as in TFLite Micro's own micro_mutable_op_resolver.h.
+METHODS = (
+    "AddAveragePool2D", "AddBatchMatMul", "AddConcatenation", "AddConv2D", "AddCumSum",
+    "AddDepthwiseConv2D", "AddFullyConnected", "AddMean", "AddPad", "AddPadV2", "AddReshape",
+    "AddSlice", "AddSoftmax", "AddSplitV", "AddStridedSlice",
+)  # fmt: skip
+DECLARATIONS = {
+    "micro/micro_mutable_op_resolver.h": """
+        #pragma once
+        enum TfLiteStatus { kTfLiteOk, kTfLiteError };
+        namespace tflite {
+        template <unsigned int n> struct MicroMutableOpResolver {
+          static constexpr unsigned int capacity = n; unsigned int count = 0;
+          TfLiteStatus add() { return count++ < n ? kTfLiteOk : kTfLiteError; }
+          METHODS
+        };
+        }""",
+    "micro/micro_allocator.h": """
+        #pragma once
+        #include <cstddef>
+        #include <cstdint>
+        namespace tflite { struct MicroAllocator {
+          static MicroAllocator* Create(uint8_t* arena, size_t bytes);
+        }; }""",
+    "schema/schema_generated.h": """
+        #pragma once
+        namespace tflite { struct Model; const Model* GetModel(const void* buffer); }""",
+    "micro/micro_interpreter.h": """
+        #pragma once
+        #include "tensorflow/lite/micro/micro_allocator.h"
+        #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+        #include "tensorflow/lite/schema/schema_generated.h"
+        struct TfLiteTensor { union { int8_t* int8; } data; };
+        namespace tflite { struct MicroInterpreter {
+          template <unsigned int n> MicroInterpreter(
+              const Model*, const MicroMutableOpResolver<n>&, uint8_t* arena, size_t bytes);
+          template <unsigned int n> MicroInterpreter(
+              const Model*, const MicroMutableOpResolver<n>&, MicroAllocator*);
+          TfLiteStatus AllocateTensors();
+          TfLiteStatus Invoke();
+          TfLiteTensor* input(size_t);
+          TfLiteTensor* output(size_t);
+        }; }""",
+}
+
+
+@pytest.fixture(scope="module")
+def declared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to include TFLite Micro's declarations from."""
+    folder = tmp_path_factory.mktemp("tflm")
+    methods = " ".join(f"TfLiteStatus {name}() {{ return add(); }}" for name in METHODS)
+    for name, text in DECLARATIONS.items():
+        file = folder / "tensorflow" / "lite" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text.replace("METHODS", methods))
+    return folder
+
+
+def compile_cxx(bundle: Path, declared: Path, source: str, *options: str) -> None:
+    subprocess.run(
+        ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{bundle}", f"-I{declared}",
+         *options, "-x", "c++", "-"],
+        input=source, text=True, check=True, cwd=bundle,
+    )  # fmt: skip
+
+
+@needs_cxx
+def test_the_resolver_has_room_for_its_operators_and_no_more(
+    bundle: Path, declared: Path, tmp_path: Path
+) -> None:
+    program = """#include "sernet_ops.h"
+        int main() { SernetOps ops;
+          return !(SernetAddOps(ops) == kTfLiteOk && ops.count == SernetOps::capacity); }"""
+    compile_cxx(bundle, declared, program, "-o", str(tmp_path / "count"))
+    assert subprocess.run([tmp_path / "count"]).returncode == 0
+    assert set(files.add_methods([ptq()])) == {
+        "AddAveragePool2D", "AddConcatenation", "AddConv2D", "AddMean", "AddReshape", "AddSoftmax",
+    }  # fmt: skip
+
+
+def test_operators_are_called_as_tflite_micro_calls_them() -> None:
+    names = (
+        "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "CUMSUM",
+        "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "PAD", "PADV2", "RESHAPE", "SLICE",
+        "SOFTMAX", "SPLIT_V", "STRIDED_SLICE",
+    )  # fmt: skip
+    assert tuple(map(files.add_method, names)) == METHODS
+
+
+@needs_cxx
+def test_the_readmes_programs_compile(bundle: Path, declared: Path) -> None:
+    readme = (bundle / "README.md").read_text("utf-8")
+    batch, streaming = re.findall(r"```cpp\n(.*?)```", readme, re.DOTALL)
+    for source, options in ((batch, ()), (batch, (KEEP_AUDIO,)), (streaming, ())):
+        compile_cxx(bundle, declared, source, "-fsyntax-only", *options)
+    with pytest.raises(subprocess.CalledProcessError):
+        compile_cxx(bundle, declared, batch, "-fsyntax-only", STREAM)  # no sernet_c0 there
+
+
+def test_the_readme_has_the_figures_of_the_budget(bundle: Path) -> None:
+    readme = (bundle / "README.md").read_text("utf-8")
+    config = configure(ptq(), card(), arena_bytes())
+    stream = schedule.tables(streamed(), memory(streamed()))
+    totals = [
+        [sum(ram(config, way, cmsis, stream).values()) for cmsis in (False, True)] for way in WAYS
+    ]
+    totals.append([sum(flash(ptq(), card(), cmsis).values()) for cmsis in (False, True)])
+    for portable, cmsis in totals:
+        assert f"| **together** | {portable:,} | {cmsis:,} |" in readme
+
+
+# As a stream
+
+
+class Device:
+    """The C driver, with TFLite Micro behind its two callbacks."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        contents = [*streamed().parts, streamed().head]
+        run = [micro(content) for content in contents]
+        self.made: list[tuple[int, np.ndarray]] = []  # by part, in the order in which they ran
+        inputs: dict[tuple[int, int], np.ndarray] = {}
+        shapes: list[list[int]] = [[] for _ in contents]
+        for number, part in enumerate(streamed().plan.parts):
+            for i in part.inputs:
+                shapes[number].append(i.windows * i.rows * streamed().plan.lines[i.line].row_bytes)
+        shapes[-1] = [streamed().plan.mean.channels]
+        outputs: dict[int, np.ndarray] = {}
+
+        def give(context: int | None, part: int, number: int) -> int:
+            inputs[part, number] = np.zeros(shapes[part][number], np.int8)
+            return inputs[part, number].ctypes.data
+
+        def invoke(context: int | None, part: int) -> int:
+            values = [inputs.pop((part, number)) for number in range(len(shapes[part]))]
+            outputs[part] = np.ascontiguousarray(run[part](values)).ravel()
+            self.made.append((part, outputs[part]))
+            return outputs[part].ctypes.data
+
+        self.library = compiled(folder, ("sernet_stream.c", "sernet_stream_plan.c"), *options)
+        void, u32 = ctypes.c_void_p, ctypes.c_uint32
+        self._callbacks = (
+            ctypes.CFUNCTYPE(void, void, u32, u32)(give),
+            ctypes.CFUNCTYPE(void, void, u32)(invoke),
+        )
+        self._runtime = (void * 3)(*(ctypes.cast(c, void).value for c in self._callbacks), None)
+        self._state = state()
+        self.library.sernet_stream_start(self._state, self._runtime)
+
+    def frame(self, row: np.ndarray) -> int:
+        return self.library.sernet_stream_frame(self._state, pointer(np.ascontiguousarray(row)))
+
+    def result(self) -> tuple[int, np.ndarray]:
+        output = np.zeros(CLASSES, np.int8)
+        return self.library.sernet_stream_result(self._state, pointer(output)), output
+
+
+def whole_clip(device: Device, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last output, and the rows that went into the average."""
+    for row in x:
+        assert device.frame(row) == 0
+    last = next(
+        n for n, p in enumerate(streamed().plan.parts) if p.output == streamed().plan.mean.line
+    )
+    rows = np.array([row for part, row in device.made if part == last])
+    return device.result()[1], rows
+
+
+def inputs() -> list[np.ndarray]:
+    """Clips and noise, int8 [shape=(59, 40)]."""
+    rng = np.random.default_rng(5)
+    noise = rng.integers(-128, 128, (2, 59, 40), dtype=np.int8)
+    return [*Int8Model(ptq()).quantized(X[:2])[..., 0], *noise]
+
+
+@needs_cc
+def test_the_stream_ends_with_the_plain_models_bits(bundle: Path) -> None:
+    plain = Micro(ptq(), 1 << 20, keep_tensors=True)
+    tensor = streamed().plan.lines[streamed().plan.mean.line].tensor
+    device = Device(bundle)
+    for x in inputs():
+        device.made.clear()
+        device.library.sernet_stream_start(device._state, device._runtime)
+        output, rows = whole_clip(device, x)
+        np.testing.assert_array_equal(output, plain.run(x[np.newaxis, ..., np.newaxis])[0])
+        # A softmax hides differences before it.
+        np.testing.assert_array_equal(rows, plain.tensor(tensor)[0].reshape(rows.shape))
+        assert np.unique(rows).size > 10
+
+
+@needs_cc
+def test_each_result_on_the_way_is_that_of_the_schedule(bundle: Path) -> None:
+    device, python = Device(bundle), Stream(streamed())
+    answered = 0
+    for row in inputs()[2]:
+        assert device.frame(row) == 0
+        python.push(row[np.newaxis])
+        (status, output), expected = device.result(), python.result()
+        assert (status == 1) == (expected is None)  # too early
+        if expected is not None:
+            np.testing.assert_array_equal(output, expected)
+            answered += 1
+    assert 0 < answered < 59
+    assert device.frame(inputs()[2][0]) == -3  # the clip has all its frames
+
+
+@needs_cc
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("memset(out, line->zero_point", "memset(out, 0"),
+        ("(uint32_t)row % line->rows", "(uint32_t)(row + 1) % line->rows"),
+        ("? low + r * (high - low) / in->rows :", "? low + 0 * (high - low) :"),
+    ],
+)
+def test_the_comparison_notices_a_wrong_row(
+    bundle: Path, tmp_path: Path, old: str, new: str
+) -> None:
+    copy = edited(bundle, tmp_path / "b", "sernet_stream.c", old, new)
+    plain = Micro(ptq(), 1 << 20, keep_tensors=True)
+    x = inputs()[0]
+    _, rows = whole_clip(Device(copy), x)
+    plain.run(x[np.newaxis, ..., np.newaxis])
+    tensor = streamed().plan.lines[streamed().plan.mean.line].tensor
+    assert (rows != plain.tensor(tensor)[0].reshape(rows.shape)).any()
