@@ -1,0 +1,164 @@
+"""A revision of the project as git has it: what its run scored, took and was told."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline import params, paths
+from pipeline.errors import MissingError, SernetError
+from pipeline.reporting.speakers import SCORES, Counts
+
+WORKING_TREE = "working tree"
+CLIP = ["clip", "speaker", "actual"]  # what has to be alike for two runs to be of the same clips
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What git keeps of a revision's run; None or empty where it lacks the file.
+
+    name : what it was called, a branch for example
+    commit : its hash; None for the working tree
+    """
+
+    name: str
+    commit: str | None
+    metrics: dict[str, Any] | None
+    params: dict[str, Any]
+    evaluation: dict[str, Any]
+    predictions: pd.DataFrame | None
+    curves: pd.DataFrame | None
+
+    def number(self, dotted: str) -> float | None:
+        """The metric of that name, `mcu.arena_bytes` for example; None where there is none."""
+        value: Any = self.metrics
+        for part in dotted.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return value if number and isfinite(value) else None
+
+    def ua_of_predictions(self, model: str) -> float | None:
+        """UA in percent of what `model` said of each clip; None where that is not kept."""
+        column = f"predicted_{model}"
+        if self.predictions is None or column not in self.predictions:
+            return None
+        counts = Counts.of(self.predictions, column)
+        (ua,) = SCORES["ua"](counts.clips.sum(axis=0)[None], counts.hits.sum(axis=0)[None])
+        return round(float(ua), 2)
+
+    def needs(self) -> dict[str, tuple[int, int]]:
+        """Bytes of RAM and of flash that each way of running the model takes, by its name.
+
+        A way that was refused is left out. A revision from before they were listed has the one of
+        its metrics, whose RAM may be the arena alone.
+        """
+        ways = {
+            name: (way["ram_bytes"], way["flash_bytes"])
+            for name, way in self.evaluation.get("variants", {}).items()
+            if "refused" not in way
+        }
+        mcu = (self.metrics or {}).get("mcu", {})
+        ram, flash = mcu.get("ram_bytes", mcu.get("arena_bytes")), mcu.get("flash_needed_bytes")
+        if ways or ram is None or flash is None:
+            return ways
+        return {mcu.get("variant", "plain"): (ram, flash)}
+
+
+def read(rev: str | None) -> Revision:
+    """A revision; None is the working tree.
+
+    Only what git tracks is read, so that neither the cache nor a remote is needed.
+
+    Raises
+    ------
+    MissingError
+        The revision is not there.
+    SernetError
+        This is no project under git, or a file cannot be read as what it should be.
+    """
+    if rev is None:
+        return _revision(WORKING_TREE, None, _of_working_tree)
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+    from dvc.scm import SCMError, resolve_rev
+
+    try:
+        repo = Repo()
+    except NotDvcRepoError:
+        raise SernetError(
+            f"{Path.cwd()} is no DVC project: run this from the root of the project"
+        ) from None
+    with repo:
+        try:
+            commit = resolve_rev(repo.scm, rev)
+            files = repo.scm.get_fs(commit)
+        except SCMError:
+            raise MissingError(
+                f"no revision {rev!r} in this clone, expected a commit, a branch, a tag or a DVC experiment: `git fetch` it, "
+                "or name another"
+            ) from None
+        within = Path(repo.root_dir).relative_to(repo.scm.root_dir)
+
+        def text(path: Path) -> str | None:
+            try:
+                content: bytes = files.cat_file((within / path).as_posix())
+            except FileNotFoundError:
+                return None
+            return content.decode("utf-8")
+
+        return _revision(rev, commit, text)
+
+
+def _of_working_tree(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.is_file() else None
+
+
+def _revision(name: str, commit: str | None, text: Callable[[Path], str | None]) -> Revision:
+    def parsed(path: Path, parse: Callable[[str], Any], expected: str) -> Any:
+        try:
+            content = text(path)
+            return None if content is None else parse(content)
+        except (ValueError, YAMLError):  # json's and pandas's errors are ValueErrors
+            raise SernetError(
+                f"{path} of {name!r} is not {expected}, expected what `dvc repro` writes or a person committed"
+            ) from None
+
+    return Revision(
+        name=name,
+        commit=commit,
+        metrics=parsed(paths.METRICS, _mapping(json.loads), "a JSON object"),
+        params=parsed(params.PATH, _mapping(YAML(typ="safe").load), "a table in YAML") or {},
+        evaluation=parsed(paths.EVALUATION, _mapping(json.loads), "a JSON object") or {},
+        predictions=parsed(
+            paths.PREDICTIONS,
+            _predictions,
+            f"a table in CSV with {', '.join(CLIP)}",
+        ),
+        curves=parsed(
+            paths.MEAN_CURVES, lambda content: pd.read_csv(StringIO(content)), "a table in CSV"
+        ),
+    )
+
+
+def _predictions(content: str) -> pd.DataFrame:
+    rows = pd.read_csv(StringIO(content), dtype=str, keep_default_na=False)
+    if not set(CLIP) <= set(rows):
+        raise ValueError("columns are missing")
+    return rows
+
+
+def _mapping(parse: Callable[[str], Any]) -> Callable[[str], dict[str, Any]]:
+    def checked(content: str) -> dict[str, Any]:
+        found = parse(content)
+        if not isinstance(found, dict):
+            raise ValueError("not a mapping")
+        return found
+
+    return checked
