@@ -25,6 +25,7 @@ class Row:
     set : parameters that differ from params.yaml, by dotted name
     paper : `ua`, `wa`, `f1` in percent as the paper prints them, where it has this row
     metrics, params : of the committed run; None where it has not been run
+    note : what has to be known of the committed run beside its parameters
     """
 
     name: str
@@ -33,6 +34,11 @@ class Row:
     paper: dict[str, float] | None
     metrics: dict[str, Any] | None
     params: dict[str, Any] | None
+    note: str
+
+    @property
+    def remark(self) -> str:
+        return f"; {self.note}" if self.note else ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
             entry.get("paper"),
             json.loads(metrics.read_text("utf-8")) if done else None,
             yaml.load(params) if done else None,
+            entry.get("note", ""),
         )
     return rows, [Peers(**entry) for entry in content["peers"]]
 

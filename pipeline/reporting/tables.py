@@ -35,7 +35,8 @@ def _percent(value: float | None) -> str:
 
 
 def _between(scores: dict[str, float]) -> str:
-    return f"{scores['ua_low']:.2f} to {scores['ua_high']:.2f}"
+    """The 95 % interval, where the run has one."""
+    return f"{scores['ua_low']:.2f} to {scores['ua_high']:.2f}" if "ua_low" in scores else ""
 
 
 def results(rows: dict[str, Row]) -> str:
@@ -44,7 +45,7 @@ def results(rows: dict[str, Row]) -> str:
     for row in rows.values():
         if row.metrics is None or row.params is None:
             continue
-        corpus = f"{row.corpus}, {row.params['input_len']:g} s, {row.params['train']['epochs']} epochs, {row.metrics['split']} ({row.name})"
+        corpus = f"{row.corpus}, {row.params['input_len']:g} s, {row.params['train']['epochs']} epochs, {row.metrics['split']} ({row.name}){row.remark}"
         for key, (model, protocol) in MODELS.items():
             scores = row.metrics[key]
             lines.append(
@@ -71,7 +72,7 @@ def table_1(rows: dict[str, Row]) -> str:
     for row in rows.values():
         if not row.set:
             continue
-        cells = [row.corpus, row.name]
+        cells = [row.corpus + row.remark, row.name]
         cells += [_percent((row.paper or {}).get(score)) for score in ("ua", "wa", "f1")]
         if row.metrics is None:
             lines.append([*cells, NOT_RUN, "", NOT_RUN, "", "", ""])
