@@ -103,7 +103,9 @@ def smallest(content: bytes, x: np.ndarray) -> Arena:
                 raise ModelError(f"TFLite Micro cannot run the model: {error}") from None
             ample *= 2
     parts = micro.allocations()
-    low, high = 0, -(-ample // ALIGNMENT)  # low fails, high works, in units of ALIGNMENT
+    # In units of ALIGNMENT; low fails, high works. Far below what is needed TFLite Micro may crash
+    # rather than fail: it does not check all of its temporary memory.
+    low, high = parts["persistent"] // ALIGNMENT, -(-ample // ALIGNMENT)
     while high - low > 1:
         middle = (low + high) // 2
         try:
