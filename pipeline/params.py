@@ -106,9 +106,24 @@ class Convert(Section):
 
 class Evaluate(Section):
     board: str
+    tiling: Literal["off", "auto"] | Count
+    level: Literal["whole", "deferred", "running"]
     exact_clips: Count
     runtime_flash_bytes: Annotated[int, Field(ge=0)]
+    runtime_ram_bytes: Annotated[int, Field(ge=0)]
+    stack_bytes: Annotated[int, Field(ge=0)]
     over_budget: Literal["report", "fail"]
+
+
+class Gate(Section):
+    """Thresholds of a change.
+
+    ua_drop : points of the int8 model's UA (honest protocol) that it may lose
+    macs_growth : percent by which its MACs may grow; None sets no limit
+    """
+
+    ua_drop: NonNegative
+    macs_growth: NonNegative | None
 
 
 class Params(Section):
@@ -125,6 +140,7 @@ class Params(Section):
     quantize: Quantize
     convert: Convert
     evaluate: Evaluate
+    gate: Gate
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":

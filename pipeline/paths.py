@@ -29,10 +29,15 @@ TFLITE = Path("models/tflite")
 CONVERSION = Path("reports/conversion.json")
 MODEL = TFLITE / "final" / "model.tflite"  # the one to deploy
 # evaluate
+DEVICE = Path("models/device")  # the model as it is flashed, tiled where needed, and in parts
 METRICS = Path("metrics.json")
 PREDICTIONS = Path("predictions.csv")
 EVALUATION = Path("reports/evaluation.json")
-FOLD_SCORES = Path("reports/fold_scores.csv")
+SPEAKERS = Path("reports/speakers.csv")
+SIZES = Path("reports/sizes.csv")
+ARENA = Path("reports/arena.csv")
+# export
+BUNDLE = Path("models/bundle")
 
 
 def require(path: Path) -> Path:

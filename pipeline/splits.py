@@ -42,7 +42,7 @@ def kind_of(manifest: pd.DataFrame, p: Split) -> str:
     if p.leave_out != "auto":
         return p.leave_out
     sessions = manifest["session"]
-    return "session" if (sessions != "").all() and sessions.nunique() > 1 else "speaker"
+    return "session" if (sessions != "").all() and len(set(sessions)) > 1 else "speaker"
 
 
 def _keys(manifest: pd.DataFrame, kind: str, folds: int) -> pd.Series:

@@ -153,7 +153,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     for name in ("pipeline", "data/corpora"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", ".dvcignore"):
+    for name in ("dvc.yaml", "boards.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     YAML().dump(toy_content(), folder / "params.yaml")
     recipe = folder / "data/corpora/demo/recipe.yaml"
@@ -166,7 +166,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".gitignore").write_text("__pycache__/\n/data/cache/\n")
     shell(
         "git init -q && git config user.name t && git config user.email t@t.invalid && "
-        "dvc init -q && dvc config core.analytics false && git add -A && git commit -qm start",
+        "dvc init -q && dvc config core.analytics false",
         folder,
     )
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
+    shell("git add -A && git commit -qm start", folder)
     return folder

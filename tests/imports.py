@@ -32,6 +32,9 @@ def _named_in(file: Path) -> set[Path]:
                 beside = file.parent / node.value
                 if beside.is_file():
                     data.add(beside)
+            elif node.value in ("templates", "static"):
+                folder = file.parent / node.value
+                data |= {path for path in folder.rglob("*") if path.is_file()}
     found = set(data)
     for module in modules:
         parts = module.split(".")

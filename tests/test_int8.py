@@ -11,11 +11,11 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from conftest import TOY
 from test_folding import randomise
 
-from pipeline import evaluate
 from pipeline.convert import fidelity
 from pipeline.errors import ModelError
-from pipeline.evaluate import Disagreement
+from pipeline.mcu import runtimes
 from pipeline.mcu.arena import Micro, smallest
+from pipeline.mcu.runtimes import Disagreement
 from pipeline.models import lightsernet, qat
 from pipeline.models.folding import classifier_as_convolution, fold
 from pipeline.models.training import Data, predict
@@ -171,7 +171,7 @@ def test_input_is_rounded_and_limited_as_tflites_own_operator_does() -> None:
 
 def test_tflite_micro_equals_litert_reference_bit_for_bit(toy: Params) -> None:
     for content in (ptq(), converter.to_int8(tune(toy))):
-        assert evaluate.disagreement(content, X, 1 << 20) == Disagreement(0, 0)
+        assert runtimes.disagreement(content, X, 1 << 20) == Disagreement(0, 0)
 
 
 @pytest.mark.parametrize("as_convolution", [True, False])
@@ -186,7 +186,7 @@ def test_a_dense_classifier_is_why_it_became_a_convolution(as_convolution: bool)
     content = converter.to_int8(
         classifier_as_convolution(model) if as_convolution else model, x[:100]
     )
-    difference = evaluate.disagreement(content, x, 1 << 18)
+    difference = runtimes.disagreement(content, x, 1 << 18)
     if as_convolution:
         assert difference == Disagreement(0, 0)
     else:
@@ -199,8 +199,8 @@ def test_the_comparison_notices_another_model(toy: Params, monkeypatch: pytest.M
         def run(self, x: np.ndarray) -> np.ndarray:
             return super().run(np.roll(x, 1, axis=1))  # every frame one later
 
-    monkeypatch.setattr(evaluate, "Micro", Other)
-    found = evaluate.disagreement(ptq(), X, 1 << 20)
+    monkeypatch.setattr(runtimes, "Micro", Other)
+    found = runtimes.disagreement(ptq(), X, 1 << 20)
     assert found.outputs > 0
     assert found.inner_tensors > found.outputs
 

@@ -1,90 +1,146 @@
-"""Whether a model fits a board, and what stands in the way when it does not."""
+"""What a model takes of a board, line by line, and what would make it fit when it does not."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-from pipeline.mcu.arena import Arena
 from pipeline.mcu.boards import Board
 from pipeline.tflite.graph import Graph
 
 
 @dataclass(frozen=True)
-class Budget:
-    """Bytes needed and bytes there are.
+class Line:
+    """One thing that takes memory.
 
-    arena_bytes : measured, the smallest arena that works
-    model_bytes : measured, the flatbuffer
-    runtime_flash_bytes : allowed for, TFLite Micro with its kernels and the front end
+    `measured` bytes were read off the real thing (TFLite Micro, a file, a compiled object);
+    `allowed for` ones are a parameter, since they depend on the user's program.
     """
 
-    board: str
-    board_name: str
-    arena_bytes: int
-    arena_limit_bytes: int
-    model_bytes: int
-    runtime_flash_bytes: int
-    flash_limit_bytes: int
+    name: str
+    bytes: int
+    how: Literal["measured", "allowed for"]
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one way of running the model takes; the first line of `ram` is what the network needs."""
+
+    variant: str
+    ram: tuple[Line, ...]
+    flash: tuple[Line, ...]
+
+    @property
+    def arena_bytes(self) -> int:
+        return self.ram[0].bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        return sum(line.bytes for line in self.ram)
 
     @property
     def flash_bytes(self) -> int:
-        return self.model_bytes + self.runtime_flash_bytes
+        return sum(line.bytes for line in self.flash)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes needed against bytes there are."""
+
+    board: str
+    board_name: str
+    need: Need
+    ram_limit_bytes: int
+    flash_limit_bytes: int
+
+    @property
+    def arena_limit_bytes(self) -> int:
+        """What everything else leaves of the RAM for the network."""
+        return max(0, self.ram_limit_bytes - (self.need.ram_bytes - self.need.arena_bytes))
 
     @property
     def fits(self) -> bool:
         return (
-            self.arena_bytes <= self.arena_limit_bytes
-            and self.flash_bytes <= self.flash_limit_bytes
+            self.need.ram_bytes <= self.ram_limit_bytes
+            and self.need.flash_bytes <= self.flash_limit_bytes
         )
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "flash_bytes": self.flash_bytes, "fits": self.fits}
+        """For a JSON file; `from_dict` reads it."""
+        return {**asdict(self), "fits": self.fits}
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> "Budget":
+        need = content["need"]
+        lines = {side: tuple(Line(**line) for line in need[side]) for side in ("ram", "flash")}
+        return Budget(
+            content["board"],
+            content["board_name"],
+            Need(need["variant"], lines["ram"], lines["flash"]),
+            content["ram_limit_bytes"],
+            content["flash_limit_bytes"],
+        )
 
 
-def make(name: str, board: Board, arena: Arena, model_bytes: int, runtime_bytes: int) -> Budget:
-    return Budget(
-        board=name,
-        board_name=board.name,
-        arena_bytes=arena.bytes,
-        arena_limit_bytes=board.ram,
-        model_bytes=model_bytes,
-        runtime_flash_bytes=runtime_bytes,
-        flash_limit_bytes=board.flash,
-    )
+def make(name: str, board: Board, need: Need) -> Budget:
+    return Budget(name, board.name, need, board.ram, board.flash)
 
 
-def explain(
-    budget: Budget, arena: Arena, graph: Graph, input_len: float, boards: dict[str, Board]
-) -> str:
-    """One line: how much over, what dominates, what to change. Empty when the model fits."""
+def render(budget: Budget) -> str:
+    """The budget as a table for a terminal of 80 columns."""
+    rows = [f"{budget.board_name}, {budget.need.variant}"]
+    for title, lines, total, limit in (
+        ("RAM", budget.need.ram, budget.need.ram_bytes, budget.ram_limit_bytes),
+        ("flash", budget.need.flash, budget.need.flash_bytes, budget.flash_limit_bytes),
+    ):
+        rows.append("")
+        rows += [f"  {line.name:42.42} {line.bytes:>11,}  {line.how}" for line in lines]
+        over = total - limit
+        verdict = f"{over:,} too many" if over > 0 else f"{-over:,} left"
+        rows.append(f"  {title + ' in all':42} {total:>11,}  of {limit:,}: {verdict}")
+    return "\n".join(rows)
+
+
+def explain(budget: Budget, graph: Graph, others: Iterable[Need], boards: dict[str, Board]) -> str:
+    """One line: how much over, what dominates, what would make it fit. Empty when the model fits.
+
+    Parameters
+    ----------
+    graph : of the plain model, whose largest tensor is named
+    others : the other ways of running the model that were measured
+    boards : that may hold it
+    """
     if budget.fits:
         return ""
+    need = budget.need
     over = []
-    change = []
-    if budget.arena_bytes > budget.arena_limit_bytes:
+    if need.ram_bytes > budget.ram_limit_bytes:
         operator, tensors = graph.peak()
         largest = tensors[0]
         over.append(
-            f"the arena needs {budget.arena_bytes:,} bytes, {budget.arena_bytes - budget.arena_limit_bytes:,} "
-            f"more than the board's {budget.arena_limit_bytes:,}; the peak is at {operator.name}, largest tensor "
-            f"{'×'.join(map(str, largest.shape))} ({largest.bytes:,} bytes)"
+            f"{need.variant}, it needs {need.ram_bytes:,} bytes of RAM, {need.ram_bytes - budget.ram_limit_bytes:,} more than "
+            f"the board's {budget.ram_limit_bytes:,}; the network takes {need.arena_bytes:,} of them, and the plain graph's largest "
+            f"tensor is {'×'.join(map(str, largest.shape))} ({largest.bytes:,} bytes), at {operator.name}"
         )
-        # Activations grow with the number of frames, the persistent part does not.
-        room = budget.arena_limit_bytes - arena.parts["persistent"]
-        shorter = int(10 * input_len * room / arena.parts["activations"]) / 10
-        if shorter > 0:
-            change.append(f"input_len of about {shorter:g} s")
-        change.append("fewer model.stem_filters")
-    if budget.flash_bytes > budget.flash_limit_bytes:
+    if need.flash_bytes > budget.flash_limit_bytes:
+        model = need.flash[0].bytes
         over.append(
-            f"flash needs {budget.flash_bytes:,} bytes (model {budget.model_bytes:,}, runtime allowance "
-            f"{budget.runtime_flash_bytes:,}), {budget.flash_bytes - budget.flash_limit_bytes:,} more than the "
-            f"board's {budget.flash_limit_bytes:,}"
+            f"it needs {need.flash_bytes:,} bytes of flash, {need.flash_bytes - budget.flash_limit_bytes:,} more than the board's "
+            f"{budget.flash_limit_bytes:,}; the model takes {model:,} of them"
         )
+    change = [
+        f"run it {other.variant} ({other.ram_bytes:,} bytes of RAM)"
+        for other in others
+        if other.ram_bytes <= budget.ram_limit_bytes
+        and other.flash_bytes <= budget.flash_limit_bytes
+    ]
+    if need.ram_bytes > budget.ram_limit_bytes:
+        change.append("a smaller input_len or fewer model.stem_filters")
+    if need.flash_bytes > budget.flash_limit_bytes:
         change.append("fewer model.body_filters and model.head_filters")
     fitting = [
         name
         for name, board in boards.items()
-        if budget.arena_bytes <= board.ram and budget.flash_bytes <= board.flash
+        if need.ram_bytes <= board.ram and need.flash_bytes <= board.flash
     ]
     change.append(f"a board that holds it ({', '.join(fitting) or 'none is in the table'})")
-    return f"{budget.board_name} is too small: {'; '.join(over)}. Change: {', or '.join(change)}"
+    return f"{budget.board_name} is too small: {'; '.join(over)}. What would make it fit: {', or '.join(change)}"

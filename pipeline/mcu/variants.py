@@ -1,0 +1,183 @@
+"""The ways to run a model on a board, and all that each takes of it.
+
+`plain` is the flatbuffer as converted, `tiled` the same bits slab by slab, `streaming` the same bits
+in parts as frames arrive.
+"""
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+from pipeline.audio import spectra
+from pipeline.errors import ModelError, ParamsError
+from pipeline.mcu import cmsis, front_end, stream
+from pipeline.mcu.boards import Board
+from pipeline.mcu.budget import Line, Need
+from pipeline.params import Evaluate, Features
+from pipeline.tflite import graph, streaming, tiling
+from pipeline.tflite.graph import Graph
+from pipeline.tflite.streaming import Streamed
+from pipeline.tflite.tiling import Tiled
+
+# Per weight of one filter, in bytes: what CMSIS-NN's convolutions take for their columns, at most.
+CONVOLUTION_SCRATCH = 4
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What takes memory beside the network: the front end, and allowances of params.yaml."""
+
+    p: Evaluate
+    features: Features
+    input_len: float
+    sample_rate: int
+
+    @property
+    def no_front_end(self) -> str:
+        """Why CMSIS-DSP does not have these features; then only the network is counted."""
+        try:
+            cmsis.check(self.features)
+        except ParamsError as problem:
+            return str(problem)
+        return ""
+
+    def ram(self, read: Graph, streams: bool) -> tuple[Line, ...]:
+        lines = []
+        if not self.no_front_end:
+            n = round(self.input_len * self.sample_rate)
+            frames = spectra.frames(n, self.features)
+            used = front_end.ram(self.p.level, n, frames, self.features.n_fft, with_cmsis=True)
+            if streams and self.p.level == "deferred":
+                # Nothing can go through the network before the level is known.
+                used["features"] = prod(read.tensors[read.inputs[0]].shape)
+            audio = used.pop("audio")
+            lines = [
+                Line("audio buffer", audio, "measured"),
+                Line("front end", sum(used.values()), "measured"),
+            ]
+        return (
+            *lines,
+            Line(
+                "convolution scratch, CMSIS-NN", CONVOLUTION_SCRATCH * _filter(read), "allowed for"
+            ),
+            Line("runtime", self.p.runtime_ram_bytes, "allowed for"),
+            Line("stack", self.p.stack_bytes, "allowed for"),
+        )
+
+    def flash(self) -> tuple[Line, ...]:
+        code = Line("code: runtime, kernels, front end", self.p.runtime_flash_bytes, "allowed for")
+        if self.no_front_end:
+            return (code,)
+        tables = cmsis.flash("f32", self.sample_rate, self.features)
+        return (Line("front end tables", sum(tables.values()), "measured"), code)
+
+    def need(self, variant: str, network: int, model: int, read: Graph) -> Need:
+        """What a network of `network` bytes of RAM and a model of `model` bytes takes in all."""
+        streams = variant == "streaming"
+        title = "network: parts and line buffers" if streams else "tensor arena"
+        return Need(
+            variant,
+            (Line(title, network, "measured"), *self.ram(read, streams)),
+            (Line("model", model, "measured"), *self.flash()),
+        )
+
+
+def _filter(read: Graph) -> int:
+    """Weights of the largest filter of a convolution: kernel height × width × input channels."""
+    return max(
+        (
+            prod(read.tensors[op.inputs[1]].shape[1:])
+            for op in read.operators
+            if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D")
+        ),
+        default=0,
+    )
+
+
+@dataclass(frozen=True)
+class Variants:
+    """What was measured of one model.
+
+    deployed : the model to flash, tiled where that was asked for or needed
+    tiled : the tiled model; where the board needs none, what the smallest known board would get
+    streamed : the model in parts, and the memory that these take; None where `refused` says why not
+    needs : of each variant in all, by its name
+    """
+
+    deployed: Tiled
+    tiled: Tiled | None
+    streamed: Streamed | None
+    stream_memory: stream.Memory | None
+    refused: str
+    needs: dict[str, Need]
+
+    @property
+    def need(self) -> Need:
+        """Of the model to flash."""
+        return self.needs["tiled" if self.deployed.plan else "plain"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON file: of each variant its bytes, multiply-accumulates and slabs or parts."""
+        table: dict[str, Any] = {
+            name: {
+                **asdict(need),
+                "arena_bytes": need.arena_bytes,
+                "ram_bytes": need.ram_bytes,
+                "flash_bytes": need.flash_bytes,
+                "macs": self.deployed.plain.macs,
+            }
+            for name, need in self.needs.items()
+        }
+        if self.tiled:
+            table["tiled"].update(macs=self.tiled.costs.macs, slabs=self.tiled.slabs)
+        if self.stream_memory:
+            table["streaming"].update(
+                macs=self.stream_memory.macs, memory=self.stream_memory.to_dict()
+            )
+        else:
+            table["streaming"] = {"refused": self.refused}
+        return table
+
+
+def measure(content: bytes, board: Board, around: Surroundings, least_ram: int) -> Variants:
+    """Tile a plain int8 model as `evaluate.tiling` says, divide it into parts, and measure all.
+
+    Parameters
+    ----------
+    least_ram : of the smallest board that is known, in bytes
+
+    Raises
+    ------
+    ModelError
+        Tiling was asked for and the model cannot be tiled.
+    """
+    read = graph.read(content)
+    beside = sum(line.bytes for line in around.ram(read, streams=False))
+    how = around.p.tiling
+    deployed = _tiled(content, how, board.ram - beside)
+    tiled = deployed if deployed.plan or how == "off" else _tiled(content, how, least_ram - beside)
+    needs = {"plain": around.need("plain", deployed.plain.arena.bytes, len(content), read)}
+    if tiled.plan:
+        arena = tiled.costs.arena.bytes
+        needs["tiled"] = around.need("tiled", arena, len(tiled.content), read)
+    streamed = memory = None
+    refused = ""
+    try:
+        streamed = streaming.split(content)
+    except ModelError as problem:
+        refused = str(problem)
+    else:
+        memory = stream.memory(streamed)
+        needs["streaming"] = around.need("streaming", memory.total, streamed.flash_bytes, read)
+    return Variants(deployed, tiled if tiled.plan else None, streamed, memory, refused, needs)
+
+
+def _tiled(content: bytes, how: str | int, ram_bytes: int) -> Tiled:
+    if how == "off":
+        return tiling.untouched(content)
+    if isinstance(how, int):
+        return tiling.with_slabs(content, how)
+    try:
+        return tiling.auto(content, ram_bytes)
+    except ModelError:
+        return tiling.untouched(content)  # that it does not fit is what the budget then says

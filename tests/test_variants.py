@@ -1,0 +1,122 @@
+"""Plain, tiled and streaming: what each takes in all, and which is flashed."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_int8 import X, ptq
+
+from pipeline import evaluate
+from pipeline.errors import ModelError
+from pipeline.mcu import stream, variants
+from pipeline.mcu.arena import smallest
+from pipeline.mcu.boards import Board
+from pipeline.mcu.variants import Surroundings, Variants
+from pipeline.params import Params
+from pipeline.tflite.int8 import Int8Model
+
+
+def board(ram: int) -> Board:
+    return Board(name="A board", core="M4", mhz=100, ram=ram, flash=1 << 20, source="")
+
+
+def around(toy: Params, **changes: Any) -> Surroundings:
+    return Surroundings(toy.evaluate.model_copy(update=changes), toy.features, 1.0, 16000)
+
+
+def measured(toy: Params, ram: int = 1 << 20, **changes: Any) -> Variants:
+    return variants.measure(ptq(), board(ram), around(toy, **changes), least_ram=1 << 20)
+
+
+def test_the_tiled_model_of_the_smallest_board_is_measured_where_this_one_needs_none(
+    toy: Params,
+) -> None:
+    plain = measured(toy).need
+    least = plain.ram_bytes - 900
+    found = variants.measure(ptq(), board(1 << 20), around(toy), least)
+    assert (found.deployed.plan, found.need.variant) == (None, "plain")
+    assert found.needs["tiled"].ram_bytes <= least
+    checked = evaluate.check_variants(ptq(), found, X[:1])
+    assert checked["tiled"] == dict.fromkeys(checked["tiled"], 0)
+
+
+def test_a_model_that_fits_stays_as_it_is(toy: Params) -> None:
+    found = measured(toy)
+    assert found.deployed.content == ptq()
+    assert found.need.variant == "plain"
+    model = Int8Model(ptq())
+    assert found.need.arena_bytes == smallest(ptq(), model.quantized(X[:1])[0]).bytes
+    assert found.need.flash[0].bytes == len(ptq())
+
+
+def test_all_that_is_beside_the_network_is_counted_by_hand(toy: Params) -> None:
+    lines = {line.name: (line.bytes, line.how) for line in measured(toy, level="whole").need.ram}
+    assert lines["audio buffer"] == (2 * 16000, "measured")
+    # A frame, 17 magnitudes of 16 bits in words and their number, CMSIS-DSP's memory, pointers.
+    assert lines["front end"] == (4096 + 40 + 8192 + 56 + 16, "measured")
+    assert lines["stack"] == (toy.evaluate.stack_bytes, "allowed for")
+    # The largest filter is 3×3 over 12 channels of the concatenation.
+    assert lines["convolution scratch, CMSIS-NN"] == (4 * 3 * 3 * 12, "allowed for")
+
+
+def test_deferring_the_level_saves_the_audio_and_makes_a_stream_keep_its_features(
+    toy: Params,
+) -> None:
+    whole, deferred, running = (
+        measured(toy, level=level).needs for level in ("whole", "deferred", "running")
+    )
+    audio = {name: need.ram[1].bytes for name, need in deferred.items()}
+    assert audio == {"plain": 2048, "streaming": 2048}
+    assert whole["plain"].ram_bytes > deferred["plain"].ram_bytes
+    kept = deferred["streaming"].ram_bytes - running["streaming"].ram_bytes
+    assert kept == 59 * 40 + 59 * 4  # rows in int8, and the first coefficient as a float
+
+
+def test_a_board_that_is_too_small_gets_a_tiled_model_of_the_same_bits(toy: Params) -> None:
+    plain = measured(toy).need
+    found = measured(toy, ram=plain.ram_bytes - 900)
+    assert found.deployed.plan is not None
+    assert found.need.variant == "tiled"
+    assert found.need.ram_bytes <= plain.ram_bytes - 900
+    checked = evaluate.check_variants(ptq(), found, X[:2])
+    assert checked["tiled"] == dict.fromkeys(checked["tiled"], 0)
+    assert (checked["streaming"]["outputs"], checked["streaming"]["rows"]) == (0, 0)
+
+
+def test_off_means_off(toy: Params) -> None:
+    found = measured(toy, ram=4096, tiling="off")
+    assert found.deployed.content == ptq()
+    assert set(found.needs) == {"plain", "streaming"}
+
+
+def test_a_number_is_that_many_slabs(toy: Params) -> None:
+    found = measured(toy, tiling=3)
+    assert found.deployed.slabs == 3
+    assert found.to_dict()["tiled"]["slabs"] == 3
+
+
+def test_a_difference_of_a_bit_stops_the_stage(
+    toy: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = measured(toy)
+
+    def off_by_one(content: bytes) -> Any:
+        invoke = stream.micro(content)
+        return lambda values: np.clip(invoke(values).astype(int) + 1, -128, 127).astype(np.int8)
+
+    compare = stream.compare
+    monkeypatch.setattr(stream, "compare", lambda *a: compare(*a, runtime=off_by_one))
+    with pytest.raises(ModelError, match="the model in parts differs from the plain one"):
+        evaluate.check_variants(ptq(), found, X[:1])
+
+
+def test_features_that_the_device_lacks_leave_the_network_alone_to_count(toy: Params) -> None:
+    features = toy.features.model_copy(update={"log_offset": 1e-3})
+    surroundings = Surroundings(toy.evaluate, features, 1.0, 16000)
+    assert "features.log_offset" in surroundings.no_front_end
+    names = [
+        line.name
+        for line in variants.measure(ptq(), board(1 << 20), surroundings, 1 << 20).need.ram
+    ]
+    assert "front end" not in names
+    assert "tensor arena" in names
