@@ -6,12 +6,13 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pipeline import paths
-from pipeline.errors import BudgetError, SernetError, run
+from pipeline.commands import device, results
+from pipeline.errors import SernetError, run
 
 app = typer.Typer(
     name="sernet",
@@ -81,69 +82,6 @@ def doctor() -> None:
 
 
 @app.command()
-def report(
-    metrics: Annotated[Path, typer.Option(help="A metrics.json.")] = paths.METRICS,
-) -> None:
-    """Print the result as a table."""
-    from pipeline.reporting.table import render
-
-    typer.echo(render(_json(metrics)))
-
-
-@app.command()
-def results(
-    write: Annotated[
-        Path | None, typer.Option(help="A Markdown file with the two marks of the table.")
-    ] = None,
-) -> None:
-    """Print the committed runs in experiments/ as a Markdown table."""
-    from pipeline.reporting.markdown import render, written_into
-
-    table = render(paths.require(Path("experiments")))
-    if write is None:
-        typer.echo(table)
-    else:
-        document = paths.require(write).read_text("utf-8")
-        write.write_text(written_into(document, table), "utf-8")
-
-
-@app.command()
-def compare(
-    a: Annotated[str, typer.Argument(help="A predictions.csv, a folder with one, or a revision.")],
-    b: Annotated[str, typer.Argument(help="Another, on the same clips.")],
-    model: Annotated[str, typer.Option(help="float, ptq, qat, int8.")] = "int8",
-) -> None:
-    """Say whether two runs on the same clips differ by more than chance, speaker by speaker."""
-    from pipeline.reporting.runs import compared
-
-    typer.echo(compared(a, b, model))
-
-
-@app.command()
-def budget() -> None:
-    """Say whether the model fits the board; exit status 1 when it does not."""
-    found = _json(paths.EVALUATION)["budget"]
-    if found["advice"]:
-        raise BudgetError(found["advice"])
-    typer.echo(
-        f"fits {found['board_name']}: arena {found['arena_bytes']:,} of {found['arena_limit_bytes']:,} bytes, "
-        f"flash {found['flash_bytes']:,} of {found['flash_limit_bytes']:,} bytes"
-    )
-
-
-@app.command()
-def boards() -> None:
-    """List the boards that evaluate.board takes."""
-    from pipeline.mcu.boards import load
-
-    typer.echo(f"{'name':18} {'RAM':>9} {'flash':>9}  core")
-    for name, board in load().items():
-        typer.echo(
-            f"{name:18} {board.ram:9,} {board.flash:9,}  {board.core}, {board.mhz} MHz: {board.name}"
-        )
-
-
-@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
 ) -> None:
@@ -161,11 +99,21 @@ def demo(
     typer.echo(f"{len(said)} recordings in {folder}")
 
 
-def _json(file: Path) -> Any:
-    try:
-        return json.loads(paths.require(file).read_text("utf-8"))
-    except ValueError:
-        raise SernetError(f"{file} is not JSON, expected what `dvc repro` writes") from None
+@app.command("app")
+def app_command(
+    model: Annotated[
+        Path, typer.Option(help="An int8 model, with its card (.json) beside it.")
+    ] = paths.MODEL,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8484,
+) -> None:
+    """Serve a page on this machine that shows what the model hears in a recording."""
+    from pipeline.app import serve
+
+    serve(model, port)
+
+
+app.add_typer(results.app)
+app.add_typer(device.app)
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from conftest import shell
 
-from pipeline.tflite import graph
+from pipeline.tflite import gate, graph
 
-STAGES = ["ingest", "validate", "features", "train", "fold", "quantize", "convert", "evaluate"]
+STAGES = ["ingest", "validate", "features", "train", "fold", "quantize", "convert", "evaluate", "export"]  # fmt: skip
 
 
 def ran(output: str) -> list[str]:
@@ -21,7 +21,7 @@ def ran(output: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def done(project: Path) -> Path:
-    """The project after its eight stages, each through the command line, taken over by DVC."""
+    """The project after its stages, each through the command line, taken over by DVC."""
     for stage in STAGES:
         shell(f"python -m pipeline {stage}", project)
     shell("dvc commit --force && git add -A && git commit -qm results", project)
@@ -47,8 +47,11 @@ def test_metrics_have_the_fixed_names(done: Path) -> None:
     assert metrics["model"]["flash_bytes"] == size
     mcu = metrics["mcu"]
     assert mcu["fits"] is True
-    assert 0 < mcu["arena_bytes"] <= mcu["arena_limit_bytes"] == 524_288
-    assert mcu["flash_limit_bytes"] == 2_097_152
+    assert (mcu["ram_limit_bytes"], mcu["flash_limit_bytes"]) == (524_288, 2_097_152)
+    # What everything else leaves of the RAM is what the arena may have.
+    assert mcu["arena_limit_bytes"] == 524_288 - (mcu["ram_bytes"] - mcu["arena_bytes"])
+    assert 0 < mcu["arena_bytes"] <= mcu["arena_limit_bytes"]
+    assert set(metrics["front_end"]) >= {"librosa", "cmsis_f32", "cmsis_q15"}
     assert metrics["agreement"] == {"tflm_vs_litert_reference": 0, "inner_tensors": 0}
 
 
@@ -78,7 +81,7 @@ def test_a_second_run_reruns_nothing(done: Path) -> None:
 
 def test_input_len_reruns_what_depends_on_it_and_can_be_compared(done: Path) -> None:
     output = shell("dvc exp run -S input_len=0.7 --name shorter", done).stdout
-    assert ran(output) == ["features", "train", "fold", "quantize", "convert", "evaluate"]
+    assert ran(output) == ["features", "train", "fold", "quantize", "convert", "evaluate", "export"]  # fmt: skip
     changed = json.loads(shell("dvc params diff --json HEAD shorter", done).stdout)
     assert changed["params.yaml"]["input_len"].items() >= {"old": 1, "new": 0.7}.items()
     metrics = json.loads(shell("dvc metrics diff --json HEAD shorter", done).stdout)
@@ -93,18 +96,18 @@ def test_input_len_reruns_what_depends_on_it_and_can_be_compared(done: Path) -> 
 
 
 def test_another_board_never_retrains_and_a_small_one_is_over_budget(done: Path) -> None:
-    boards = done / "pipeline/mcu/boards.yaml"
-    before = boards.read_text("utf-8")
-    boards.write_text(
-        before + "tiny: {name: A tiny board, core: M0, mhz: 1, ram: 4096, flash: 65536, source: none}\n", "utf-8"
+    (done / "boards.yaml").write_text(
+        "tiny: {name: A tiny board, core: M0, mhz: 1, ram: 4096, flash: 65536, source: none}\n", "utf-8"
     )  # fmt: skip
     output = shell("dvc exp run -S evaluate.board=tiny", done).stdout
-    assert ran(output) == ["evaluate"]
+    assert ran(output) == ["evaluate", "export"]
     metrics = json.loads((done / "metrics.json").read_text())
     assert metrics["mcu"]["fits"] is False
     gate = shell("python -m pipeline budget", done, check=False)
     assert gate.returncode == 1
-    assert "A tiny board is too small: the arena needs" in gate.stderr
+    assert "A tiny board is too small: " in gate.stderr
+    assert "bytes of RAM" in gate.stderr
+    assert "too many" in gate.stdout
     shell("git checkout -q . && dvc checkout -q", done)
 
 
@@ -137,6 +140,65 @@ def test_report_fits_a_terminal_of_80_columns(done: Path) -> None:
     lines = shell("python -m pipeline report", done).stdout.splitlines()
     assert any("paper's protocol" in line for line in lines)
     assert max(len(line) for line in lines) <= 80
+
+
+def test_the_page_of_a_run_has_its_figures(done: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    printed = shell(f"python -m pipeline report --html '{page}'", done).stdout
+    assert "contains recordings" in printed
+    text = page.read_text("utf-8")
+    metrics = json.loads((done / "metrics.json").read_text())
+    assert f"{metrics['int8']['ua']:.2f}" in text
+    assert "data:audio" in text
+    shell(f"python -m pipeline report --no-audio --html '{page}'", done)
+    assert "data:audio" not in page.read_text("utf-8")
+
+
+def test_a_change_is_compared_with_its_base_and_a_breach_is_an_exit_status(done: Path) -> None:
+    same = shell("python -m pipeline report --base HEAD", done)
+    assert "leave one speaker out" in same.stdout
+    metrics = done / "metrics.json"
+    content = json.loads(metrics.read_text())
+    content["mcu"]["ram_bytes"] = content["mcu"]["ram_limit_bytes"] + 1
+    metrics.write_text(json.dumps(content))
+    broken = shell("python -m pipeline report --base HEAD", done, check=False)
+    assert broken.returncode == 1
+    assert "sernet: gate: " in broken.stderr
+    assert "RAM" in broken.stderr
+    shell("git checkout -q .", done)
+
+
+def test_the_bundle_holds_the_model_that_fits_the_board(done: Path, tmp_path: Path) -> None:
+    assert (done / "models/bundle/README.md").is_file()
+    printed = shell(f"python -m pipeline export -o '{tmp_path / 'bundle'}'", done).stdout
+    assert "README.md" in printed
+    ours, again = (
+        {file.name: file.read_bytes() for file in folder.iterdir()}
+        for folder in (done / "models/bundle", tmp_path / "bundle")
+    )
+    assert ours == again
+    failed = shell(f"python -m pipeline export -o '{tmp_path / 'bundle'}'", done, check=False)
+    assert "is there already, expected a new folder" in failed.stderr
+
+
+@pytest.mark.parametrize("command", ["budget", "boards", "describe", "latency"])
+def test_what_is_said_of_the_board_fits_80_columns(done: Path, command: str) -> None:
+    lines = shell(f"python -m pipeline {command}", done).stdout.splitlines()
+    assert lines
+    assert max(len(line) for line in lines) <= 80
+
+
+def test_a_model_is_tiled_by_the_command_line(done: Path, tmp_path: Path) -> None:
+    model, tiled = done / "models/tflite/final/model.tflite", tmp_path / "tiled.tflite"
+    failed = shell(f"python -m pipeline tile '{model}' --ram 1KB -o '{tiled}'", done, check=False)
+    assert failed.returncode == 1
+    assert "the smallest arena found is" in failed.stderr
+    table = failed.stdout
+    assert "before" in table
+    assert "arena (bytes)" in table
+    gate.check_int8(tiled.read_bytes())
+    bad = shell(f"python -m pipeline tile '{model}' --ram lots -o '{tiled}'", done, check=False)
+    assert "'lots' is no size of memory" in bad.stderr
 
 
 def test_a_corpus_that_is_not_there_is_one_clear_line_through_dvc(done: Path) -> None:

@@ -1,0 +1,134 @@
+"""Commands about the board: does it fit, what does each layer take, what is flashed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import paths
+from pipeline.commands import read_json
+from pipeline.errors import BudgetError, SernetError
+
+app = typer.Typer()
+PANEL = "The board"
+
+Model = Annotated[Path, typer.Argument(help="An int8 flatbuffer.")]
+
+
+@app.command(rich_help_panel=PANEL)
+def budget() -> None:
+    """Print what the model takes of the board; exit status 1 when that is too much."""
+    from pipeline.mcu.budget import Budget, render
+
+    found = read_json(paths.EVALUATION)["budget"]
+    typer.echo(render(Budget.from_dict(found)))
+    if found["advice"]:
+        raise BudgetError(found["advice"])
+
+
+@app.command(rich_help_panel=PANEL)
+def boards() -> None:
+    """List the boards, and which of them hold the model plain, tiled and in parts."""
+    from pipeline.mcu.boards import load, table
+
+    variants = {}
+    if paths.EVALUATION.is_file():
+        found = read_json(paths.EVALUATION)["variants"]
+        variants = {
+            name: (each["ram_bytes"], each["flash_bytes"])
+            for name, each in found.items()
+            if "refused" not in each
+        }
+    typer.echo(table(load(), variants))
+
+
+@app.command(rich_help_panel=PANEL)
+def describe(
+    model: Model = paths.MODEL,
+    picture: Annotated[Path | None, typer.Option(help="Also draw the memory as this SVG.")] = None,
+    board: Annotated[str | None, typer.Option(help="Whose RAM the picture shows.")] = None,
+) -> None:
+    """Print each layer's shape, parameters, MACs, receptive field, and bytes while it runs."""
+    from pipeline.mcu import boards, describe
+    from pipeline.mcu.picture import svg
+    from pipeline.tflite import card
+
+    content = paths.require(model).read_bytes()
+    has_card = model.with_suffix(".json").is_file()
+    described = describe.describe(content, card.read(model) if has_card else None)
+    typer.echo(describe.table(described))
+    if picture:
+        drawn = svg(described, model.as_posix(), boards.get(board) if board else None)
+        picture.write_text(drawn, "utf-8")
+
+
+@app.command(rich_help_panel=PANEL)
+def tile(
+    model: Model,
+    ram: Annotated[str, typer.Option(help="What the arena may take: 131072, 128KB.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The tiled flatbuffer.")],
+) -> None:
+    """Rewrite a model so that its early blocks run slab by slab: the same bits in less memory."""
+    from pipeline.mcu.size import parse_size
+    from pipeline.outputs import staged
+    from pipeline.tflite import gate
+    from pipeline.tflite.tiling import auto
+
+    limit = parse_size(ram)
+    content = paths.require(model).read_bytes()
+    gate.check_int8(content)
+    tiled = auto(content, limit)
+    with staged(output) as (partial,):
+        partial.write_bytes(tiled.content)
+    typer.echo(f"{'':22} {'before':>14} {'after':>14}")
+    for name, before, after in tiled.table():
+        typer.echo(f"{name:22} {before:>14} {after:>14}")
+    if tiled.costs.arena.bytes > limit:
+        raise BudgetError(
+            f"the smallest arena found is {tiled.costs.arena.bytes:,} bytes, {tiled.costs.arena.bytes - limit:,} more than {limit:,}; "
+            f"{output} holds that model: raise --ram, or shorten input_len"
+        )
+
+
+@app.command(rich_help_panel=PANEL)
+def latency(model: Model = paths.MODEL) -> None:
+    """Estimate seconds per board, from speeds that others have published."""
+    from pipeline.mcu.boards import load
+    from pipeline.mcu.latency import table
+    from pipeline.tflite import card, graph
+
+    read = graph.read(paths.require(model).read_bytes())
+    has_card = model.with_suffix(".json").is_file()
+    typer.echo(table(load(), read.macs(), card.read(model).input_len if has_card else None))
+
+
+@app.command(rich_help_panel=PANEL)
+def npu(model: Model = paths.MODEL) -> None:
+    """Compile for Arm's Ethos-U55, U65 and U85 with Vela: SRAM, flash, what the CPU has to do."""
+    from pipeline.mcu.npu import ACCELERATORS, compiled, table
+
+    content = paths.require(model).read_bytes()
+    typer.echo(table([compiled(content, accelerator) for accelerator in ACCELERATORS]))
+
+
+@app.command(rich_help_panel=PANEL)
+def export(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="A folder that is not there yet; without it, the stage's own."
+        ),
+    ] = None,
+) -> None:
+    """Write the model, its front end and golden vectors as C files for the board's program."""
+    from pipeline import export as stage
+    from pipeline.outputs import staged
+
+    if output is None:
+        stage.main()
+        return
+    if output.exists():
+        raise SernetError(f"{output} is there already, expected a new folder: name another")
+    with staged(output) as (partial,):
+        stage.write(partial)
+    typer.echo(f"wrote {output}: start with {output / 'README.md'}")
