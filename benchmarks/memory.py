@@ -85,7 +85,7 @@ def main() -> None:
     p = params.load()
     rows = [each for seconds in tqdm(SECONDS, unit="length") for each in measure(p, seconds)]
     with staged(FILE) as (partial,):
-        content = {"level": p.evaluate.level, "rows": rows}
+        content = {"level": p.evaluate.level, "boards": list(boards.load()), "rows": rows}
         partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     print(f"wrote {FILE}")
 

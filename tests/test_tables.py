@@ -11,7 +11,7 @@ from conftest import ROOT, shell
 from ruamel.yaml import YAML
 
 from pipeline.errors import SernetError
-from pipeline.reporting import experiments, tables
+from pipeline.reporting import experiments, memory, tables
 
 README = (ROOT / "README.md").read_text("utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
@@ -138,3 +138,24 @@ def test_results_are_kept_only_under_the_name_whose_parameters_they_have(
         experiments.keep("emodb2s-ce")
     assert experiments.keep("demo") == tmp_path / "demo"
     assert (tmp_path / "demo" / "predictions.csv").is_file()
+
+
+def test_the_readme_has_the_memory_that_was_measured() -> None:
+    rendered = memory.render(ROOT / memory.FILE)
+    assert tables.written_into(README, "memory", "memory --write README.md", rendered) == README
+
+
+def test_the_committed_memory_reaches_what_the_project_promises() -> None:
+    rows = json.loads((ROOT / memory.FILE).read_text("utf-8"))["rows"]
+    least = {
+        (row["seconds"], row["variant"].split(",")[0]): row
+        for row in sorted(rows, key=lambda row: -row["arena_bytes"])
+    }
+    for seconds, tiled, streaming in ((3, 131_072, 65_536), (7, 196_608, 98_304)):
+        assert least[seconds, "tiled"]["arena_bytes"] <= tiled
+        assert least[seconds, "tiled"]["extra_macs_percent"] <= 3
+        assert least[seconds, "tiled"]["extra_model_bytes"] <= 24 * 1024
+        assert least[seconds, "streaming"]["arena_bytes"] <= streaming
+        assert least[seconds, "streaming"]["extra_macs_percent"] == 0
+        assert "nano33ble" in least[seconds, "streaming"]["boards"]
+    assert "nano33ble" not in least[3, "plain"]["boards"]
