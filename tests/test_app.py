@@ -5,6 +5,7 @@ import base64
 import http.client
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -658,6 +659,9 @@ def test_a_bug_says_where_its_traceback_is(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    # Other libraries switch off the loggers that they find when they set up their own.
+    monkeypatch.setattr(logging.getLogger("aiohttp.server"), "disabled", False)
+    caplog.set_level(logging.ERROR, "aiohttp.server")
     monkeypatch.setattr(server, "samples", lambda *_: 1 / 0)
     page.set_input_files("#file", recordings["low"])
     page.wait_for_selector("#error:not(:empty)")

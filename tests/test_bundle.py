@@ -15,7 +15,7 @@ from conftest import toy_content
 from test_int8 import CLASSES, X, folded, ptq
 
 from pipeline.bundle import c_code, constants, files, schedule
-from pipeline.bundle import sizes as compiled
+from pipeline.bundle import sizes as arm
 from pipeline.bundle.config import configure
 from pipeline.bundle.memory import WAYS, flash, ram
 from pipeline.errors import AudioError, MissingError, ModelError, ParamsError
@@ -31,7 +31,7 @@ from pipeline.tflite.streaming.run import Stream
 RATE = 16000
 LABELS = ["Ärger", 'a "quoted" one', "why??/", "neutral", "joy\\"]
 FRONT_END = ("sernet_front_end.c", "sernet_level.c", "sernet_mfcc.c", "sernet_tables.c")
-STRICT = ("-O2", *compiled.WARNINGS)
+STRICT = ("-O2", *arm.WARNINGS)
 KEEP_AUDIO, STREAM = "-DSERNET_KEEP_AUDIO", "-DSERNET_STREAM"
 OPTIONS = {"whole": (KEEP_AUDIO,), "deferred": (), "stream": (STREAM,)}
 CMSIS = os.environ.get("SERNET_CMSIS_DSP")
@@ -50,8 +50,8 @@ CMSIS_SOURCES = (
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler, cc")
 needs_cxx = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler, c++")
 needs_arm = pytest.mark.skipif(
-    shutil.which(compiled.COMPILER) is None,
-    reason=f"no {compiled.COMPILER} (Debian: gcc-arm-none-eabi, libnewlib-arm-none-eabi)",
+    shutil.which(arm.COMPILER) is None,
+    reason=f"no {arm.COMPILER} (Debian: gcc-arm-none-eabi, libnewlib-arm-none-eabi)",
 )
 needs_cmsis = pytest.mark.skipif(
     CMSIS is None, reason="SERNET_CMSIS_DSP does not name a folder with CMSIS-DSP's sources"
@@ -395,13 +395,13 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
 
 
 @needs_arm
-@pytest.mark.parametrize("cpu", compiled.CPUS)
+@pytest.mark.parametrize("cpu", arm.CPUS)
 def test_the_compiled_bytes_are_those_of_the_budget(bundle: Path, cpu: str) -> None:
     config = configure(ptq(), card(), arena_bytes())
     stream = schedule.tables(streamed(), memory(streamed()))
     constants = flash(ptq(), card())
     for way in WAYS:
-        sizes = compiled.sizes(bundle, cpu, OPTIONS[way])
+        sizes = arm.sizes(bundle, cpu, OPTIONS[way])
         counted = sum(ram(config, way, stream=stream).values())
         # Variables are aligned to 16 bytes at most.
         assert 0 <= sizes["sernet_memory"].bss - counted < 16
@@ -416,7 +416,7 @@ def test_the_compiled_bytes_are_those_of_the_budget(bundle: Path, cpu: str) -> N
 def test_a_warning_is_an_error(bundle: Path, tmp_path: Path) -> None:
     copy = edited(bundle, tmp_path / "b", "sernet_level.c", "(uint16_t)(x < 0", "(x < 0")
     with pytest.raises(subprocess.CalledProcessError) as failed:
-        compiled.sizes(copy, "cortex-m4")
+        arm.sizes(copy, "cortex-m4")
     assert "-Werror=conversion" in failed.value.stderr
 
 
@@ -425,8 +425,8 @@ def test_nothing_is_allocated_and_little_is_called(bundle: Path, tmp_path: Path)
     known = re.compile(r"sernet_\w+|mem(cpy|move|set)|logf|sqrtf|__aeabi_l?u?ldivmod")
     for source in (*FRONT_END, "sernet_stream.c"):
         file = tmp_path / "it.o"
-        flags = (*compiled.CPUS["cortex-m4"], "-Os", "-c", source, "-o", str(file))
-        subprocess.run([compiled.COMPILER, *flags], cwd=bundle, check=True)
+        flags = (*arm.CPUS["cortex-m4"], "-Os", "-c", source, "-o", str(file))
+        subprocess.run([arm.COMPILER, *flags], cwd=bundle, check=True)
         listed = subprocess.run(
             ["arm-none-eabi-nm", "--undefined-only", "--format=just-symbols", str(file)],
             check=True, capture_output=True, text=True,
@@ -436,9 +436,9 @@ def test_nothing_is_allocated_and_little_is_called(bundle: Path, tmp_path: Path)
 
 
 def test_a_missing_compiler_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "COMPILER", "arm-none-such-gcc")
+    monkeypatch.setattr(arm, "COMPILER", "arm-none-such-gcc")
     with pytest.raises(MissingError, match="no arm-none-such-gcc: install it"):
-        compiled.sizes(bundle, "cortex-m4")
+        arm.sizes(bundle, "cortex-m4")
 
 
 # TFLite Micro's C++, as far as it is declared here

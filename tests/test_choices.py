@@ -12,7 +12,7 @@ from pipeline.audio.espeak import synthesize
 from pipeline.corpora import emodb
 from pipeline.corpora.demo import Recipe, utterances
 
-STAGES = ["ingest", "validate", "features", "train", "fold", "quantize", "convert", "evaluate"]
+STAGES = ["ingest", "validate", "features", "train", "fold", "quantize", "convert", "evaluate", "export"]  # fmt: skip
 # All in one process, which imports TensorFlow once.
 DRIVER = f"""
 import importlib
@@ -52,8 +52,8 @@ def test_the_chain_with_every_other_choice_and_a_budget_that_stops_it(
     own_table(project, tmp_path / "eigene Aufnahmen")
     (tmp_path / "pipeline").symlink_to(project / "pipeline")
     content = toy_content()
-    content["corpus"] = {"name": "csv", "path": str(tmp_path / "eigene Aufnahmen")}
-    content["split"] = {"leave_out": "session", "inner_validation": True}
+    content["corpus"].update(name="csv", path=str(tmp_path / "eigene Aufnahmen"))
+    content["split"].update(leave_out="session", inner_validation=True)
     content["features"]["kind"] = "log_mel"
     content["train"].update(loss="focal", precision="bfloat16")
     YAML().dump(content, tmp_path / "params.yaml")
@@ -61,12 +61,16 @@ def test_the_chain_with_every_other_choice_and_a_budget_that_stops_it(
 
     stopped = shell(f"'{sys.executable}' driver.py", tmp_path, check=False)
     assert stopped.returncode == 1
-    assert "STM32H743 is too small: flash needs" in stopped.stderr
+    assert "STM32H743 is too small: it needs" in stopped.stderr
+    assert "bytes of flash" in stopped.stderr
     assert "Traceback" not in stopped.stderr
 
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["corpus"], metrics["folds"], metrics["classes"]) == ("csv", 3, 3)
     assert metrics["agreement"] == {"tflm_vs_litert_reference": 0, "inner_tensors": 0}
+    assert metrics["front_end"] == {}
+    bundle = (tmp_path / "models/bundle/README.md").read_text("utf-8")
+    assert "No bundle: features.kind is log_mel, the device's front end has mfcc only" in bundle
     rows = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
     assert set(rows["actual"]) == {"anger", "None", "sadness"}
     folds = pd.read_csv(tmp_path / "data/folds.csv")

@@ -353,13 +353,15 @@ def test_parameters_are_compared_by_their_dotted_names(compared: Compared) -> No
     content = toy_content()
     content["train"]["epochs"] = 9
     content["model"]["body_filters"] = [1, 2, 3, 4]
-    content["gate"] = {"ua_drop": 50.0}
+    content["gate"]["ua_drop"] = 50.0
+    content["novel"] = {"entry": 1}
     del content["quantize"]["distill"]
     comment = said(compared(params=content))
     rows = rows_of(comment)
     assert rows["train.epochs"] == ["2", "9"]
     assert rows["model.body_filters"] == ["[4, 6, 8, 8]", "[1, 2, 3, 4]"]
-    assert rows["gate.ua_drop"] == ["–", "50.0"]
+    assert rows["gate.ua_drop"] == ["2.0", "50.0"]
+    assert rows["novel.entry"] == ["–", "1"]
     assert rows["quantize.distill"] == ["1.0", "–"]
     assert "train.batch_size" not in rows
     assert "moves the gate's own thresholds" in comment

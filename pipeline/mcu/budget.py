@@ -93,10 +93,10 @@ def render(budget: Budget) -> str:
         ("flash", budget.need.flash, budget.need.flash_bytes, budget.flash_limit_bytes),
     ):
         rows.append("")
-        rows += [f"  {line.name:42.42} {line.bytes:>11,}  {line.how}" for line in lines]
+        rows += [f"  {line.name:32.32} {line.bytes:>11,}  {line.how}" for line in lines]
         over = total - limit
         verdict = f"{over:,} too many" if over > 0 else f"{-over:,} left"
-        rows.append(f"  {title + ' in all':42} {total:>11,}  of {limit:,}: {verdict}")
+        rows.append(f"  {title + ' in all':32} {total:>11,}  of {limit:,}: {verdict}")
     return "\n".join(rows)
 
 

@@ -65,7 +65,7 @@ class Surroundings:
         )
 
     def flash(self) -> tuple[Line, ...]:
-        code = Line("code: runtime, kernels, front end", self.p.runtime_flash_bytes, "allowed for")
+        code = Line("code of runtime and front end", self.p.runtime_flash_bytes, "allowed for")
         if self.no_front_end:
             return (code,)
         tables = cmsis.flash("f32", self.sample_rate, self.features)
