@@ -1,7 +1,7 @@
 """Commands about the board: does it fit, what does each layer take, what is flashed."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,10 +9,20 @@ from pipeline import paths
 from pipeline.commands import read_json
 from pipeline.errors import BudgetError, SernetError
 
+if TYPE_CHECKING:
+    from pipeline.tflite.card import Card
+
 app = typer.Typer()
 PANEL = "The board"
 
 Model = Annotated[Path, typer.Argument(help="An int8 flatbuffer.")]
+
+
+def _card(model: Path) -> "Card | None":
+    """The card of `model`; None for a model that was not made here."""
+    from pipeline.tflite import card
+
+    return card.read(model) if model.with_suffix(".json").is_file() else None
 
 
 @app.command(rich_help_panel=PANEL)
@@ -51,11 +61,9 @@ def describe(
     """Print each layer's shape, parameters, MACs, receptive field, and bytes while it runs."""
     from pipeline.mcu import boards, describe
     from pipeline.mcu.picture import svg
-    from pipeline.tflite import card
 
     content = paths.require(model).read_bytes()
-    has_card = model.with_suffix(".json").is_file()
-    described = describe.describe(content, card.read(model) if has_card else None)
+    described = describe.describe(content, _card(model))
     typer.echo(describe.table(described))
     if picture:
         drawn = svg(described, model.as_posix(), boards.get(board) if board else None)
@@ -95,11 +103,11 @@ def latency(model: Model = paths.MODEL) -> None:
     """Estimate seconds per board, from speeds that others have published."""
     from pipeline.mcu.boards import load
     from pipeline.mcu.latency import table
-    from pipeline.tflite import card, graph
+    from pipeline.tflite import graph
 
     read = graph.read(paths.require(model).read_bytes())
-    has_card = model.with_suffix(".json").is_file()
-    typer.echo(table(load(), read.macs(), card.read(model).input_len if has_card else None))
+    described = _card(model)
+    typer.echo(table(load(), read.macs(), described.input_len if described else None))
 
 
 @app.command(rich_help_panel=PANEL)

@@ -11,6 +11,10 @@ from pipeline.commands import read_json
 app = typer.Typer()
 PANEL = "Results"
 
+Write = Annotated[
+    Path | None, typer.Option(help="A Markdown file with the two marks of what is printed.")
+]
+
 
 @app.command(rich_help_panel=PANEL)
 def report(
@@ -70,9 +74,7 @@ def compare(
 
 @app.command(rich_help_panel=PANEL)
 def results(
-    write: Annotated[
-        Path | None, typer.Option(help="A Markdown file with the two marks of the table.")
-    ] = None,
+    write: Write = None,
 ) -> None:
     """Print the committed runs in experiments/ as a Markdown table."""
     from pipeline.reporting import experiments, tables
@@ -82,9 +84,7 @@ def results(
 
 @app.command("tables", rich_help_panel=PANEL)
 def tables_command(
-    write: Annotated[
-        Path | None, typer.Option(help="A Markdown file with the two marks of the tables.")
-    ] = None,
+    write: Write = None,
     picture: Annotated[Path | None, typer.Option(help="Also write Table 1 as this SVG.")] = None,
 ) -> None:
     """Print the paper's Tables 1 to 4 beside ours, as Markdown."""
@@ -98,9 +98,7 @@ def tables_command(
 
 @app.command(rich_help_panel=PANEL)
 def memory(
-    write: Annotated[
-        Path | None, typer.Option(help="A Markdown file with the two marks of the table.")
-    ] = None,
+    write: Write = None,
 ) -> None:
     """Print what the network takes plain, tiled and streaming, as measured for the project."""
     from pipeline.reporting.memory import render
