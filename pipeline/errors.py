@@ -1,7 +1,12 @@
 """What a user can cause, as one line; anything else is a bug and keeps its traceback."""
 
+import ctypes
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class SernetError(Exception):
@@ -39,6 +44,10 @@ class ModelError(SernetError):
     """A model has a form that this pipeline does not handle."""
 
 
+class DiskFullError(SernetError):
+    """There is no room for what a stage writes."""
+
+
 class BudgetError(SernetError):
     """The model does not fit the board."""
 
@@ -50,13 +59,32 @@ def listed(items: Iterable[object], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
+def _end_with_dvc() -> None:
+    """Let this stage end when the DVC that started it is killed.
+
+    Else it would go on, and write its outputs over those of the next `dvc repro`.
+
+    Raises
+    ------
+    SernetError
+        That DVC has ended already.
+    """
+    if sys.platform != "linux" or "DVC_STAGE" not in os.environ:
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Whoever inherits a stage from a DVC that was killed before this line is of another session.
+    if os.getsid(os.getppid()) != os.getsid(0):
+        raise SernetError("DVC has ended, so this stage wrote nothing: run `dvc repro` again")
+
+
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; turn a user's error into one line on stderr and exit status 1."""
+    """Call `main`; turn a user's error into one line on stderr and exit status 1.
+
+    As a stage it does not outlive the DVC that started it.
+    """
     try:
+        _end_with_dvc()
         main()
     except SernetError as error:
         print(f"sernet: error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("sernet: interrupted, nothing half-written was left", file=sys.stderr)
-        raise SystemExit(130) from None

@@ -1,9 +1,14 @@
 """A stage's outputs appear whole or not at all."""
 
+import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pipeline.errors import DiskFullError, listed
+
+SPARE = 2**20  # bytes; a disk with less left is what made a write fail
 
 
 def _remove(path: Path) -> None:
@@ -13,23 +18,48 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _disk_full(error: Exception, folders: Iterable[Path]) -> DiskFullError | None:
+    """`error` as a full disk, where it is one.
+
+    The room that is left tells, since libraries do not: NumPy says "144 requested and 0 written",
+    libsndfile "System error".
+    """
+    places = dict.fromkeys(folder.resolve() for folder in folders if folder.exists())
+    full = [place for place in places if shutil.disk_usage(place).free < SPARE]
+    if not full and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    where = f"the disk of {listed(full)}" if full else "a disk, or a quota,"
+    return DiskFullError(
+        f"{where} is full, and nothing half-written was left: make room, then run `dvc repro` again"
+    )
+
+
 @contextmanager
 def staged(*targets: str | Path) -> Iterator[list[Path]]:
     """Yield a path to write to for each target; move them into place when the block ends well.
 
     The paths lie beside their targets, so that a move is a rename within one file system. When
     the block raises, they are removed and the targets stay as they were.
+
+    Raises
+    ------
+    DiskFullError
+        The block raised for want of room.
     """
     finals = [Path(target) for target in targets]
     partials = [final.with_name(f".{final.name}.partial") for final in finals]
-    for partial in partials:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)  # of a run that was killed
     try:
+        for partial in partials:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            _remove(partial)  # of a run that was killed
         yield partials
         for partial, final in zip(partials, finals, strict=True):
             _remove(final)
             partial.rename(final)
+    except Exception as error:
+        if full := _disk_full(error, (final.parent for final in finals)):
+            raise full from error
+        raise
     finally:
         for partial in partials:
             _remove(partial)

@@ -42,16 +42,6 @@ def test_a_users_error_is_one_line_and_status_1(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == "sernet: error: found this, expected that: do so\n"
 
 
-def test_ctrl_c_is_one_line_and_status_130(capsys: pytest.CaptureFixture[str]) -> None:
-    def main() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as caught:
-        run(main)
-    assert caught.value.code == 130
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_a_bug_keeps_its_traceback() -> None:
     def main() -> None:
         raise ZeroDivisionError
