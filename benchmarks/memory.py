@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pipeline import params
 from pipeline.audio import spectra
-from pipeline.mcu import boards, variants
+from pipeline.mcu import boards, tiling, variants
 from pipeline.mcu.budget import Need
 from pipeline.mcu.variants import Surroundings
 from pipeline.models import lightsernet
@@ -21,7 +21,7 @@ from pipeline.models.folding import classifier_as_convolution, fold
 from pipeline.outputs import staged
 from pipeline.params import Params
 from pipeline.reporting.memory import FILE
-from pipeline.tflite import converter, graph, tiling
+from pipeline.tflite import converter, graph
 
 SECONDS = (3, 7)
 CLASSES = 7

@@ -1,34 +1,61 @@
 """Stage 8, evaluate: every test clip once, and the memory that the model takes on the board."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pipeline import dataset, params, paths, splits
 from pipeline.dataset import Dataset
-from pipeline.errors import BudgetError, ModelError, run
-from pipeline.mcu import accuracy, boards, budget, equality, stream, variants
+from pipeline.errors import ModelError, run
+from pipeline.mcu import accuracy, deployment, variants
 from pipeline.mcu.accuracy import Models
-from pipeline.mcu.arena import Micro
-from pipeline.mcu.budget import Budget
+from pipeline.mcu.deployment import Deployment
 from pipeline.mcu.front_end import Chain
 from pipeline.mcu.runtimes import Disagreement, disagreement
 from pipeline.mcu.variants import Surroundings, Variants
 from pipeline.models import files
-from pipeline.models.training import predict
+from pipeline.models.inference import predict
 from pipeline.outputs import staged
+from pipeline.params import Params
+from pipeline.progress import Progress
 from pipeline.reporting import plots, scores
 from pipeline.splits import Fold
-from pipeline.tflite import gate, graph
+from pipeline.tflite import graph
 from pipeline.tflite.int8 import Int8Model
 
 PARAMS = ("input_len", "sample_rate", "features", "evaluate")
 MODELS = ("float", "ptq", "qat", "int8")
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier stages say of the data and the models.
+
+    paper : what the paper's protocol says of each test clip
+    conversion : of each fold, which eight-bit model ships; of the final one, its sizes
+    validation, folding : the summary of the one, the report of the other
+    """
+
+    paper: pd.DataFrame
+    conversion: dict[str, Any]
+    validation: dict[str, Any]
+    folding: dict[str, Any]
+
+    @classmethod
+    def read(cls) -> "Earlier":
+        def report(file: Path) -> dict[str, Any]:
+            content: dict[str, Any] = json.loads(paths.require(file).read_text("utf-8"))
+            return content
+
+        return cls(
+            pd.read_csv(paths.require(paths.PAPER_PROTOCOL), dtype=str, keep_default_na=False),
+            report(paths.CONVERSION),
+            report(paths.VALIDATION)["summary"],
+            report(paths.FOLD_ERROR),
+        )
 
 
 def classify(data: Dataset, fold: Fold, ships: str) -> pd.DataFrame:
@@ -65,7 +92,7 @@ def classify_all(data: Dataset, tested: list[Fold], conversion: dict[str, Any]) 
     return pd.concat(
         [
             classify(data, fold, conversion[fold.name]["ships"])
-            for fold in tqdm(tested, desc="evaluate", unit="fold", disable=None)
+            for fold in Progress(tested, name="test clips", unit="fold")
         ],
         ignore_index=True,
     )
@@ -91,7 +118,7 @@ def check_runtimes(
         They differ in a bit, so that the scores would not be the device's.
     """
     found = {}
-    for fold in tqdm(folds, desc="same bits", unit="fold", disable=None):
+    for fold in Progress(folds, name="same bits", unit="fold"):
         final = fold.name == splits.FINAL
         content = (paths.TFLITE / fold.name / "model.tflite").read_bytes()
         rows = data.rows(fold.train if final else fold.test)[:clips]
@@ -114,35 +141,38 @@ def largest(found: dict[str, Disagreement]) -> Disagreement:
     )
 
 
-def check_variants(content: bytes, measured: Variants, x: np.ndarray) -> dict[str, Any]:
-    """Hold the tiled model and the model in parts against the plain one, on clips `x`.
+def hear(
+    data: Dataset, tested: list[Fold], p: Params, around: Surroundings
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Scores behind each of the device's front ends, and under each perturbation of the audio.
 
-    Raises
-    ------
-    ModelError
-        One of them differs in a bit.
+    Both are empty where the device has no such features.
     """
-    checked: dict[str, Any] = {"clips": len(x)}
-    if measured.tiled:
-        arena = measured.tiled.costs.arena.bytes
-        tiled = equality.difference(content, measured.tiled.content, x, arena)
-        checked["tiled"] = asdict(tiled)
-        if tiled.largest:
-            raise ModelError(f"the tiled model differs from the plain one: {tiled}")
-    if measured.streamed:
-        in_parts = stream.compare(content, measured.streamed, Int8Model(content).quantized(x))
-        checked["streaming"] = asdict(in_parts)
-        if in_parts.outputs or in_parts.rows:
-            raise ModelError(f"the model in parts differs from the plain one: {in_parts}")
-    return checked
+    if around.no_front_end:
+        return {}, {}
+    models = Models.of(data, tested)
+    chain = Chain("f32", p.evaluate.level)
+    return (
+        accuracy.by_front_end(data, models, p.input_len, p.sample_rate, p.features),
+        accuracy.by_condition(data, models, chain, p.input_len, p.sample_rate, p.features),
+    )
 
 
 def metrics_of(
-    detail: dict[str, Any], counts: dict[str, Any], model: dict[str, Any], mcu: Budget,
-    macs: int, front_ends: dict[str, Any], fold_error: float, difference: Disagreement,
-    validation_warnings: int, ships: list[str],
+    detail: dict[str, Any], counts: dict[str, int], front_ends: dict[str, Any], ships: list[str],
+    earlier: Earlier, device: Deployment, difference: Disagreement,
 ) -> dict[str, Any]:  # fmt: skip
-    """What metrics.json holds; its names are relied on outside the project."""
+    """What metrics.json holds; its names are relied on outside the project.
+
+    Parameters
+    ----------
+    detail : scores by model
+    counts : of clips, classes and folds
+    front_ends : scores by front end
+    ships : which eight-bit model does, of each fold
+    difference : of the two runtimes, at most
+    """
+    mcu = device.budget
     pooled = {
         name: {
             **{key: detail[name][key] for key in ("ua", "wa", "f1")},
@@ -154,14 +184,20 @@ def metrics_of(
         for name in (*MODELS, "paper_protocol")
     }
     return {
+        "corpus": earlier.validation["corpus"],
         **counts,
+        "split": earlier.validation["split"],
         "protocol": "honest: the test fold is seen once, at the end; paper_protocol: best epoch on the test fold",
         **pooled,
         "ships": {kind: ships.count(kind) for kind in ("ptq", "qat")},
         "front_end": {name: of["ua"] for name, of in front_ends.items()},
-        "fold_error": fold_error,
-        "validation_warnings": validation_warnings,
-        "model": model,
+        "fold_error": earlier.folding["largest"],
+        "validation_warnings": earlier.validation["warnings"],
+        "model": {
+            "params": earlier.folding["params"],
+            "macs": device.measured.deployed.plain.macs,
+            "flash_bytes": len(device.content),
+        },
         "mcu": {
             "board": mcu.board,
             "variant": mcu.need.variant,
@@ -172,7 +208,7 @@ def metrics_of(
             "ram_limit_bytes": mcu.ram_limit_bytes,
             "flash_needed_bytes": mcu.need.flash_bytes,
             "flash_limit_bytes": mcu.flash_limit_bytes,
-            "macs": macs,
+            "macs": device.measured.deployed.costs.macs,
         },
         "agreement": {
             "tflm_vs_litert_reference": difference.outputs,
@@ -181,124 +217,77 @@ def metrics_of(
     }
 
 
-def write_device(folder: Path, measured: Variants) -> None:
-    """The model as it is flashed, and in parts with their plan."""
-    folder.mkdir(parents=True)
-    (folder / "model.tflite").write_bytes(measured.deployed.content)
-    if measured.streamed:
-        parts = folder / "stream"
-        parts.mkdir()
-        for number, content in enumerate(measured.streamed.parts):
-            (parts / f"part{number}.tflite").write_bytes(content)
-        (parts / "head.tflite").write_bytes(measured.streamed.head)
-        plan = json.dumps(measured.streamed.plan.to_dict(), indent=2)
-        (parts / "plan.json").write_text(plan + "\n", "utf-8")
+def write(
+    metrics: dict[str, Any], evaluation: dict[str, Any], measured: Variants,
+    tables: dict[Path, pd.DataFrame],
+) -> None:  # fmt: skip
+    """All that the stage leaves, or nothing."""
+    with staged(paths.METRICS, paths.EVALUATION, paths.DEVICE, *tables) as (
+        metrics_file, evaluation_file, device, *table_files,
+    ):  # fmt: skip
+        metrics_file.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+        evaluation_file.write_text(json.dumps(evaluation, indent=2) + "\n", "utf-8")
+        deployment.write(device, measured)
+        for table, file in zip(tables.values(), table_files, strict=True):
+            table.to_csv(file, index=False)
 
 
 def main() -> None:
     p = params.select(PARAMS)
-    board = boards.get(p.evaluate.board)
     around = Surroundings(p.evaluate, p.features, p.input_len, p.sample_rate)
     data = dataset.load()
     folds = splits.read()
     tested = splits.tested(folds)
     final = next(fold for fold in folds if fold.name == splits.FINAL)
-    paper = pd.read_csv(paths.require(paths.PAPER_PROTOCOL), dtype=str, keep_default_na=False)
-    conversion = json.loads(paths.require(paths.CONVERSION).read_text("utf-8"))
-    validation = json.loads(paths.require(paths.VALIDATION).read_text("utf-8"))["summary"]
+    earlier = Earlier.read()
+    conversion = earlier.conversion
 
     # The model to deploy: what it takes, and the same bits in every form.
-    content = paths.MODEL.read_bytes()
-    read = graph.read(content)
-    known = boards.load()
-    least_ram = min(each.ram for each in known.values())
-    measured = variants.measure(content, board, around, least_ram)
-    gate.check_int8(measured.deployed.content)
-    mcu = budget.make(p.evaluate.board, board, measured.need)
-    others = [need for need in measured.needs.values() if need != measured.need]
-    advice = budget.explain(mcu, read, others, known)
-    if advice and p.evaluate.over_budget == "fail":
-        print(budget.render(mcu))
-        raise BudgetError(advice)
-    if mcu.fits:
-        Micro(measured.deployed.content, mcu.arena_limit_bytes)  # in what the board leaves for it
-    same = check_runtimes(data, folds, measured, p.evaluate.exact_clips)
-    same_variants = check_variants(
-        content, measured, data.x[data.rows(final.train)[: p.evaluate.exact_clips]]
-    )
+    device = deployment.make(paths.MODEL.read_bytes(), p.evaluate, around)
+    measured, clips = device.measured, p.evaluate.exact_clips
+    same = check_runtimes(data, folds, measured, clips)
+    x = data.x[data.rows(final.train)[:clips]]
+    same_variants = variants.check(device.content, measured, x)
 
     predictions = classify_all(data, tested, conversion)
-    detail = score(predictions, paper, data.labels)
-    front_ends, robustness = {}, {}
-    if not around.no_front_end:
-        models = Models.of(data, tested)
-        chain = Chain("f32", p.evaluate.level)
-        front_ends = accuracy.by_front_end(data, models, p.input_len, p.sample_rate, p.features)
-        robustness = accuracy.by_condition(
-            data, models, chain, p.input_len, p.sample_rate, p.features
-        )
-
-    metrics = metrics_of(
-        detail,
-        counts={
-            "corpus": validation["corpus"],
-            "clips": len(data.ids),
-            "classes": len(data.labels),
-            "folds": len(tested),
-            "split": validation["split"],
-        },
-        model={
-            "params": files.load(paths.model(paths.FLOAT, splits.FINAL)).count_params(),
-            "macs": read.macs(),
-            "flash_bytes": len(content),
-        },
-        mcu=mcu,
-        macs=measured.deployed.costs.macs,
-        front_ends=front_ends,
-        fold_error=json.loads(paths.FOLD_ERROR.read_text("utf-8"))["largest"],
-        difference=largest(same),
-        validation_warnings=validation["warnings"],
-        ships=[conversion[fold.name]["ships"] for fold in tested],
-    )
+    detail = score(predictions, earlier.paper, data.labels)
+    front_ends, robustness = hear(data, tested, p, around)
+    counts = {"clips": len(data.ids), "classes": len(data.labels), "folds": len(tested)}
+    ships = [conversion[fold.name]["ships"] for fold in tested]
+    metrics = metrics_of(detail, counts, front_ends, ships, earlier, device, largest(same))
+    deployed = graph.read(measured.deployed.content)
     evaluation = {
         "labels": data.labels,
         "models": detail,
         "front_ends": front_ends,
         "no_front_end": around.no_front_end,
         "robustness": robustness,
-        "budget": {**mcu.to_dict(), "advice": advice},
+        "budget": {**device.budget.to_dict(), "advice": device.advice},
         "variants": measured.to_dict(),
         "arena": measured.deployed.costs.arena.parts,
-        "operators": graph.read(measured.deployed.content).histogram(),
+        "operators": deployed.histogram(),
         "same_bits": {
-            "clips_of_each_fold": p.evaluate.exact_clips,
+            "clips_of_each_fold": clips,
             "runtimes": {name: asdict(found) for name, found in same.items()},
             "variants": same_variants,
         },
         "final_ships": conversion[splits.FINAL]["ships"],
     }
-    deployed = graph.read(measured.deployed.content)
     scored = {name: detail[name]["ua"] for name in ("float", "ptq", "qat")}
     tables = {
         paths.PREDICTIONS: predictions,
         paths.SPEAKERS: plots.by_speaker(predictions, MODELS),
         paths.SIZES: plots.sizes(conversion[splits.FINAL]["bytes"], scored),
-        paths.ARENA: plots.arena(deployed, board.ram),
+        paths.ARENA: plots.arena(deployed, device.board.ram),
     }
-    with staged(paths.METRICS, paths.EVALUATION, paths.DEVICE, *tables) as (
-        metrics_file, evaluation_file, device, *table_files,
-    ):  # fmt: skip
-        metrics_file.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-        evaluation_file.write_text(json.dumps(evaluation, indent=2) + "\n", "utf-8")
-        write_device(device, measured)
-        for table, file in zip(tables.values(), table_files, strict=True):
-            table.to_csv(file, index=False)
+    write(metrics, evaluation, measured, tables)
+    mcu = device.budget
     print(
         f"evaluate: UA float {metrics['float']['ua']} %, int8 {metrics['int8']['ua']} %; {mcu.need.variant}, "
-        f"arena {mcu.need.arena_bytes:,} bytes, {'fits' if mcu.fits else 'does not fit'} {board.name}"
+        f"arena {mcu.need.arena_bytes:,} bytes, {'fits' if mcu.fits else 'does not fit'} {device.board.name}"
     )
-    if advice:
-        print(f"evaluate: over budget: {advice}")
+    if device.advice:
+        print(f"evaluate: over budget: {device.advice}")
 
 
 if __name__ == "__main__":

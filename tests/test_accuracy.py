@@ -70,7 +70,7 @@ def test_a_clip_is_told_by_the_model_of_its_own_fold(
         return np.full(len(x), len(asked))
 
     monkeypatch.setattr(accuracy, "_classes", classes)
-    monkeypatch.setattr(accuracy, "cpu_count", lambda: 1)
+    monkeypatch.setattr(accuracy.workers, "cpu_count", lambda: 1)
     said = Models([b"one", b"two"], [[0, 2], [1]]).classes(data.x, reference=True)
     assert asked == [(b"one", 2), (b"two", 1)]
     assert list(said[:4]) == [1, 2, 1, -1]

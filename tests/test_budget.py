@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from pipeline.errors import ModelError, ParamsError
@@ -101,6 +100,25 @@ def test_the_peak_counts_what_is_live_and_no_constant() -> None:
     assert GRAPH.macs() == 800 * 9
 
 
+def test_a_depthwise_convolution_has_a_mac_per_output_and_place_of_its_kernel() -> None:
+    tensors = [
+        Tensor("in", (1, 10, 10, 4), "INT8", False),
+        Tensor("weights", (1, 5, 3, 8), "INT8", True),  # two filters for each channel
+        Tensor("wide", (1, 5, 10, 8), "INT8", False),
+        Tensor("pointwise", (6, 1, 1, 8), "INT8", True),
+        Tensor("out", (1, 5, 10, 6), "INT8", False),
+    ]
+    separable = Graph(
+        tensors,
+        [Operator("DEPTHWISE_CONV_2D", (0, 1), (2,)), Operator("CONV_2D", (2, 3), (4,))],
+        inputs=(0,),
+        outputs=(4,),
+    )
+    assert separable.depthwise_macs() == 5 * 10 * 8 * 5 * 3
+    assert separable.macs() == separable.depthwise_macs() + 5 * 10 * 6 * 8
+    assert GRAPH.depthwise_macs() == 0
+
+
 def test_an_operator_that_tflite_micro_lacks_ends_the_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -113,5 +131,5 @@ def test_an_operator_that_tflite_micro_lacks_ends_the_search(
 
     monkeypatch.setattr(arena, "Micro", Lacking)
     with pytest.raises(ModelError, match="cannot run the model: Didn't find op"):
-        arena.smallest(b"", np.zeros((1, 1, 1), np.int8))
+        arena.smallest(b"")
     assert max(tried) == arena.LARGEST

@@ -205,7 +205,9 @@ def test_what_cmsis_does_not_have_is_refused(
 
 def test_every_fft_length_that_is_let_pass_is_one_that_cmsis_takes(p: Features) -> None:
     for n_fft in (32, 64, 128, 256, 512, 1024, 2048, 4096):
-        short = p.model_copy(update={"n_fft": n_fft, "n_mels": 20, "n_mfcc": 13})
+        short = p.model_copy(
+            update={"n_fft": n_fft, "hop_length": n_fft, "n_mels": 20, "n_mfcc": 13}
+        )
         frame = speech(0.5)[-n_fft:]
         theirs = spectra.features(
             (frame / 32768).astype(np.float32), SR, short.model_copy(update={"clip": 1e3})
@@ -364,7 +366,7 @@ def test_memory_is_that_of_a_count_by_hand(p: Features) -> None:
     deferred = front_end.ram("deferred", 7 * SR, 434, p.n_fft, with_cmsis=True)
     assert deferred["cmsis scratch"] == 2 * 4096 + 56
     assert (deferred["audio"], deferred["level"], deferred["c0"]) == (2048, 232, 434 * 4)
-    flash = cmsis.flash("f32", SR, p)
+    flash = cmsis.flash(SR, p)
     assert (flash["dct"], flash["window"]) == (40 * 128 * 4, 4096)
     # arm_cfft_f32 of 512, the step to a real FFT of 1024, and the bit reversal table.
     assert flash["fft"] == 512 * 2 * 4 + 1024 * 4 + 448 * 2

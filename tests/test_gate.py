@@ -71,7 +71,7 @@ def test_float_at_the_ends_is_refused() -> None:
 def test_activations_of_sixteen_bits_are_refused() -> None:
     int16 = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     content = quantized_elsewhere(network(), io=tf.int16, ops=int16)
-    assert not graph.read(content).float_tensors()
+    assert not [t for t in graph.read(content).tensors if t.type.startswith("FLOAT")]
     with pytest.raises(ModelError, match="INT16"):
         gate.check_int8(content)
 
@@ -133,6 +133,13 @@ def test_all_problems_are_told_at_once() -> None:
 def test_what_is_no_model_is_said_in_one_line(content: bytes) -> None:
     with pytest.raises(ModelError, match=r"not a TFLite model.*expected b'TFL3'"):
         gate.check_int8(content)
+
+
+def test_a_file_that_was_cut_off_is_said_in_one_line() -> None:
+    content = converter.to_int8(network(), X)
+    for length in (8, 400, len(content) // 2):
+        with pytest.raises(ModelError, match=rf"the TFLite model of {length} bytes is damaged"):
+            gate.check_int8(content[:length])
 
 
 def test_neither_the_gate_nor_what_describes_a_model_needs_tensorflow() -> None:

@@ -222,7 +222,7 @@ def test_divergence_is_zero_for_the_same_and_larger_for_another_model() -> None:
 
 def test_the_smallest_arena_works_and_a_step_less_does_not() -> None:
     model = Int8Model(ptq())
-    arena = smallest(ptq(), model.quantized(X[:1])[0])
+    arena = smallest(ptq())
     Micro(ptq(), arena.bytes).run(model.quantized(X[:1]))
     with pytest.raises(MemoryError):
         Micro(ptq(), arena.bytes - 16)
@@ -240,5 +240,5 @@ def test_the_graph_counts_macs_and_the_peak_as_by_hand() -> None:
     assert operator.name == "AVERAGE_POOL_2D"
     assert sorted(t.bytes for t in tensors) == [2400, 2400, 2400, 9440]
     # TFLite Micro's own planner holds that peak and little more.
-    activations = smallest(ptq(), Int8Model(ptq()).quantized(X[:1])[0]).parts["activations"]
+    activations = smallest(ptq()).parts["activations"]
     assert 0 <= activations - sum(t.bytes for t in tensors) <= 256

@@ -75,6 +75,41 @@ def test_more_macs_or_a_slower_clock_take_longer() -> None:
     assert latency.estimate(slow, 10**7, table=TABLE).seconds == pytest.approx(twice)
 
 
+# MACs in all and depthwise, and seconds of an inference in MLPerf Tiny's closed results: TFLite Micro
+# v0.5 and microTVM v1.0 on NUCLEO-L4R5ZI, X-CUBE-AI v1.0 on NUCLEO-H7A3ZI-Q.
+MLPERF = {
+    "image classification": ((12_501_632, 0), (0.70426, 0.38955, 0.054345)),
+    "keyword spotting": ((2_656_768, 288_000), (0.18192, 0.09982, 0.01676)),
+    "visual wake words": ((7_489_664, 798_336), (0.60054, 0.30122, 0.050705)),
+}
+
+
+def test_depthwise_macs_cost_what_published_times_of_separable_networks_say() -> None:
+    (dense, _), base = MLPERF["image classification"]
+    costs = [
+        (seconds * dense / of_dense - (macs - depthwise)) / depthwise
+        for (macs, depthwise), times in MLPERF.values()
+        if depthwise
+        for seconds, of_dense in zip(times, base, strict=True)
+    ]
+    assert (round(min(costs), 1), round(max(costs), 1)) == latency.DEPTHWISE
+
+
+def test_a_separable_network_takes_longer_than_its_macs_say() -> None:
+    dense, separable = (
+        latency.estimate(board("both"), 10**7, table=TABLE, depthwise_macs=n).seconds
+        for n in (0, 10**6)
+    )
+    assert dense and separable
+    least, most = latency.DEPTHWISE
+    assert separable[0] == pytest.approx(dense[0] * (0.9 + 0.1 * least))
+    assert separable[1] == pytest.approx(dense[1] * (0.9 + 0.1 * most))
+    said = latency.table({"b": boards.load()["stm32h743"]}, 10**7, depthwise_macs=10**6)
+    assert "1,000,000 of the MACs are depthwise" in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 80
+    assert "depthwise" not in latency.table({"b": boards.load()["stm32h743"]}, 10**7)
+
+
 def test_every_published_speed_names_its_source() -> None:
     measured = [found for entry in cores.load().values() for found in entry.measured]
     assert all(len(found.source) > 20 for found in measured)

@@ -19,22 +19,22 @@ from tf_keras import layers
 
 from pipeline.audio import front_end
 from pipeline.errors import ModelError
-from pipeline.mcu import stream as on_device
 from pipeline.mcu.arena import Micro
 from pipeline.mcu.stream import Differences, arena, compare, memory, micro
 from pipeline.models import lightsernet
 from pipeline.models.folding import classifier_as_convolution, fold
 from pipeline.params import Model, Params
 from pipeline.tflite import converter, graph, streaming
+from pipeline.tflite.flatbuffer import ALIGNMENT
 from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed, split
 from pipeline.tflite.streaming.network import Network
-from pipeline.tflite.streaming.parts import ALIGNMENT, Writer
+from pipeline.tflite.streaming.parts import Writer
 from pipeline.tflite.streaming.plan import Input, Mean, quantized_multiplier
 from pipeline.tflite.streaming.run import Stream, litert
 
 RNG = np.random.default_rng(0)
-REST = {"dropout": 0.3, "l2": 1e-6, "bn_momentum": 0.9}
+REST = {"stem_pool": [2, 2], "dropout": 0.3, "l2": 1e-6, "bn_momentum": 0.9}
 PAPER = Model(stem_filters=32, body_filters=[64, 96, 128, 160], head_filters=320, **REST)
 SMALL = Model(stem_filters=3, body_filters=[4, 5, 6, 7], head_filters=9, **REST)
 
@@ -167,6 +167,13 @@ VARIANTS: dict[str, Callable[[], bytes]] = {
     "depthwise and pointwise": lambda: other(
         layers.DepthwiseConv2D(3, padding="same"), layers.Conv2D(5, 1, activation="relu")
     ),
+    "a separable block that is strided, then one that is not": lambda: other(
+        layers.DepthwiseConv2D(3, strides=2, padding="same", activation="relu"),
+        layers.Conv2D(6, 1, activation="relu"),
+        layers.DepthwiseConv2D((5, 3), padding="same", activation="relu"),
+        layers.Conv2D(5, 1, activation="relu"),
+        frames=38,
+    ),
     "pool after pool": lambda: other(
         layers.AveragePooling2D((2, 1), padding="same"), layers.Conv2D(4, 3, padding="same")
     ),
@@ -179,6 +186,7 @@ def test_other_networks_of_the_family(name: str) -> None:
     content = VARIANTS[name]()
     streamed = split(content)
     assert compare(content, streamed, random_clips(4, content)) == same(4)
+    assert streamed.plain_macs == graph.read(content).macs()
     assert len(streamed.parts) == len(streamed.plan.parts) > 1
 
 
@@ -430,7 +438,7 @@ def test_weights_are_aligned_and_none_is_there_twice() -> None:
 def test_what_cannot_be_streamed_is_refused_with_the_reason() -> None:
     with pytest.raises(ModelError, match=r"cannot be streamed: tensor \d+ of CONV_2D is not int8"):
         split(converter.to_float(toy_model()))
-    with pytest.raises(ModelError, match="not a model that can be read"):
+    with pytest.raises(ModelError, match="not a TFLite model"):
         split(b"no flatbuffer at all")
     with pytest.raises(ModelError, match="it has 0 MEAN operators, expected one"):
         inputs = layers.Input((20, 9, 1))
@@ -468,8 +476,8 @@ def test_an_operator_that_tflite_micro_lacks_is_said(monkeypatch: pytest.MonkeyP
         def __init__(self, content: bytes, arena_bytes: int) -> None:
             raise MemoryError("Didn't find op for builtin opcode 'ATAN2'")
 
-    monkeypatch.setattr(on_device, "Micro", Lacking)
-    with pytest.raises(ModelError, match="cannot run a part: Didn't find op"):
+    monkeypatch.setattr("pipeline.mcu.arena.Micro", Lacking)
+    with pytest.raises(ModelError, match="cannot run the model: Didn't find op"):
         arena(b"")
 
 

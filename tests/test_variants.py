@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 from test_int8 import X, ptq
 
-from pipeline import evaluate
 from pipeline.errors import ModelError
 from pipeline.mcu import stream, variants
 from pipeline.mcu.arena import smallest
 from pipeline.mcu.boards import Board
 from pipeline.mcu.variants import Surroundings, Variants
 from pipeline.params import Params
-from pipeline.tflite.int8 import Int8Model
 
 
 def board(ram: int) -> Board:
@@ -36,7 +34,7 @@ def test_the_tiled_model_of_the_smallest_board_is_measured_where_this_one_needs_
     found = variants.measure(ptq(), board(1 << 20), around(toy), least)
     assert (found.deployed.plan, found.need.variant) == (None, "plain")
     assert found.needs["tiled"].ram_bytes <= least
-    checked = evaluate.check_variants(ptq(), found, X[:1])
+    checked = variants.check(ptq(), found, X[:1])
     assert checked["tiled"] == dict.fromkeys(checked["tiled"], 0)
 
 
@@ -44,8 +42,7 @@ def test_a_model_that_fits_stays_as_it_is(toy: Params) -> None:
     found = measured(toy)
     assert found.deployed.content == ptq()
     assert found.need.variant == "plain"
-    model = Int8Model(ptq())
-    assert found.need.arena_bytes == smallest(ptq(), model.quantized(X[:1])[0]).bytes
+    assert found.need.arena_bytes == smallest(ptq()).bytes
     assert found.need.flash[0].bytes == len(ptq())
 
 
@@ -78,7 +75,7 @@ def test_a_board_that_is_too_small_gets_a_tiled_model_of_the_same_bits(toy: Para
     assert found.deployed.plan is not None
     assert found.need.variant == "tiled"
     assert found.need.ram_bytes <= plain.ram_bytes - 900
-    checked = evaluate.check_variants(ptq(), found, X[:2])
+    checked = variants.check(ptq(), found, X[:2])
     assert checked["tiled"] == dict.fromkeys(checked["tiled"], 0)
     assert (checked["streaming"]["outputs"], checked["streaming"]["rows"]) == (0, 0)
 
@@ -107,13 +104,14 @@ def test_a_difference_of_a_bit_stops_the_stage(
     compare = stream.compare
     monkeypatch.setattr(stream, "compare", lambda *a: compare(*a, runtime=off_by_one))
     with pytest.raises(ModelError, match="the model in parts differs from the plain one"):
-        evaluate.check_variants(ptq(), found, X[:1])
+        variants.check(ptq(), found, X[:1])
 
 
 def test_features_that_the_device_lacks_leave_the_network_alone_to_count(toy: Params) -> None:
-    features = toy.features.model_copy(update={"log_offset": 1e-3})
-    surroundings = Surroundings(toy.evaluate, features, 1.0, 16000)
-    assert "features.log_offset" in surroundings.no_front_end
+    for name, value in (("log_offset", 1e-3), ("hop_length", toy.features.n_fft + 1)):
+        features = toy.features.model_copy(update={name: value})
+        surroundings = Surroundings(toy.evaluate, features, 1.0, 16000)
+        assert f"features.{name}" in surroundings.no_front_end
     names = [
         line.name
         for line in variants.measure(ptq(), board(1 << 20), surroundings, 1 << 20).need.ram

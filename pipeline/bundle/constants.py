@@ -24,15 +24,8 @@ class Tables:
 
     def bytes(self, with_cmsis: bool) -> dict[str, int]:
         """Of flash, by name."""
-        return {
-            "window": self.mfcc.window.nbytes,
-            "filters": sum(
-                table.nbytes
-                for table in (self.mfcc.filters, self.mfcc.positions, self.mfcc.lengths)
-            ),
-            "dct": self.mfcc.dct.nbytes,
-            "fft": self.cmsis_fft_bytes if with_cmsis else self.cosine.nbytes,
-        }
+        fft = self.cmsis_fft_bytes if with_cmsis else self.cosine.nbytes
+        return {**self.mfcc.bytes(), "fft": fft}
 
 
 def make(sample_rate: int, p: Features) -> Tables:
@@ -44,10 +37,6 @@ def make(sample_rate: int, p: Features) -> Tables:
         The device's front end has no such features.
     """
     cmsis.check(p)
-    if p.hop_length > p.n_fft:
-        raise ParamsError(
-            f"features.hop_length is {p.hop_length}, the device keeps features.n_fft = {p.n_fft} samples: choose a hop_length of at most that"
-        )
     if p.n_mels > p.n_fft // 2:
         raise ParamsError(
             f"features.n_mels is {p.n_mels}, the device's memory for it takes half of features.n_fft, {p.n_fft // 2}: choose at most that"
@@ -56,5 +45,5 @@ def make(sample_rate: int, p: Features) -> Tables:
     return Tables(
         mfcc=cmsis.tables("f32", sample_rate, p),
         cosine=np.cos(angles).astype(np.float32),
-        cmsis_fft_bytes=cmsis.flash("f32", sample_rate, p)["fft"],
+        cmsis_fft_bytes=cmsis.fft_bytes(p.n_fft),
     )

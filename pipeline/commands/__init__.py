@@ -5,10 +5,16 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from pipeline import paths
 from pipeline.errors import SernetError
+
+Write = Annotated[
+    Path | None, typer.Option(help="A Markdown file with the two marks of what is printed.")
+]
 
 
 def read_json(file: Path) -> Any:
@@ -17,3 +23,15 @@ def read_json(file: Path) -> Any:
         return json.loads(paths.require(file).read_text("utf-8"))
     except ValueError:
         raise SernetError(f"{file} is not JSON, expected what `dvc repro` writes") from None
+
+
+def print_or_write(table: str, name: str, document: Path | None) -> None:
+    """Print `table`, or put it between the marks of `name` in `document`."""
+    from pipeline.reporting.tables import written_into
+
+    if document is None:
+        typer.echo(table)
+        return
+    command = f"{name} --write {document.as_posix()}"
+    text = paths.require(document).read_text("utf-8")
+    document.write_text(written_into(text, name, command, table), "utf-8")

@@ -27,7 +27,7 @@ def _card(model: Path) -> "Card | None":
 
 @app.command(rich_help_panel=PANEL)
 def budget() -> None:
-    """Print what the model takes of the board; exit status 1 when that is too much."""
+    """Print what the model takes of the board; status 1: too much."""
     from pipeline.mcu.budget import Budget, render
 
     found = read_json(paths.EVALUATION)["budget"]
@@ -38,7 +38,7 @@ def budget() -> None:
 
 @app.command(rich_help_panel=PANEL)
 def boards() -> None:
-    """List the boards, and which of them hold the model plain, tiled and in parts."""
+    """List the boards, and which of them hold the model."""
     from pipeline.mcu.boards import load, table
 
     variants = {}
@@ -58,7 +58,7 @@ def describe(
     picture: Annotated[Path | None, typer.Option(help="Also draw the memory as this SVG.")] = None,
     board: Annotated[str | None, typer.Option(help="Whose RAM the picture shows.")] = None,
 ) -> None:
-    """Print each layer's shape, parameters, MACs, receptive field, and bytes while it runs."""
+    """Print each layer: shape, MACs, receptive field, live bytes."""
     from pipeline.mcu import boards, describe
     from pipeline.mcu.picture import svg
 
@@ -76,11 +76,14 @@ def tile(
     ram: Annotated[str, typer.Option(help="What the arena may take: 131072, 128KB.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The tiled flatbuffer.")],
 ) -> None:
-    """Rewrite a model so that its early blocks run slab by slab: the same bits in less memory."""
+    """Rewrite a model for less memory, the same to the bit.
+
+    Its early blocks run slab by slab over time.
+    """
     from pipeline.mcu.size import parse_size
+    from pipeline.mcu.tiling import auto
     from pipeline.outputs import staged
     from pipeline.tflite import gate
-    from pipeline.tflite.tiling import auto
 
     limit = parse_size(ram)
     content = paths.require(model).read_bytes()
@@ -100,19 +103,20 @@ def tile(
 
 @app.command(rich_help_panel=PANEL)
 def latency(model: Model = paths.MODEL) -> None:
-    """Estimate seconds per board, from speeds that others have published."""
+    """Estimate seconds per board, from published speeds."""
     from pipeline.mcu.boards import load
     from pipeline.mcu.latency import table
     from pipeline.tflite import graph
 
     read = graph.read(paths.require(model).read_bytes())
     described = _card(model)
-    typer.echo(table(load(), read.macs(), described.input_len if described else None))
+    seconds = described.input_len if described else None
+    typer.echo(table(load(), read.macs(), seconds, read.depthwise_macs()))
 
 
 @app.command(rich_help_panel=PANEL)
 def npu(model: Model = paths.MODEL) -> None:
-    """Compile for Arm's Ethos-U55, U65 and U85 with Vela: SRAM, flash, what the CPU has to do."""
+    """Compile for Arm's Ethos-U with Vela: SRAM, flash, what is left."""
     from pipeline.mcu.npu import ACCELERATORS, compiled, table
 
     content = paths.require(model).read_bytes()
@@ -128,7 +132,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write the model, its front end and golden vectors as C files for the board's program."""
+    """Write model, front end and golden vectors as C files."""
     from pipeline import export as stage
     from pipeline.outputs import staged
 

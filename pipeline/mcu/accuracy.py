@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
 
-from pipeline import paths
+from pipeline import paths, workers
 from pipeline.dataset import Dataset
 from pipeline.mcu import front_end
 from pipeline.mcu.front_end import CHAINS, Chain
 from pipeline.mcu.robustness import CONDITIONS
 from pipeline.params import Features
+from pipeline.progress import Progress
 from pipeline.reporting import scores
 from pipeline.splits import Fold
 from pipeline.tflite.int8 import Int8Model
@@ -49,12 +49,11 @@ class Models:
         reference : run LiteRT's reference kernels, whose bits are the device's
         """
         said = np.full(len(x), -1)
-        with Parallel(n_jobs=min(cpu_count(), len(self.rows))) as parallel:
-            found = parallel(
-                delayed(_classes)(content, x[rows], reference)
-                for content, rows in zip(self.contents, self.rows, strict=True)
-            )
-        for rows, of_fold in zip(self.rows, found, strict=True):
+        calls = [
+            (content, x[rows], reference)
+            for content, rows in zip(self.contents, self.rows, strict=True)
+        ]
+        for rows, of_fold in zip(self.rows, workers.run(_classes, calls), strict=True):
             said[rows] = of_fold
         return said
 
@@ -85,7 +84,7 @@ def by_front_end(
         `mean_difference` of its coefficients from training's, in the coefficients' own unit.
     """
     table = {LIBROSA: _scores(data, models.classes(data.x, reference=True))}
-    for name, chain in CHAINS.items():
+    for name, chain in Progress(CHAINS.items(), name="front ends", unit="chain"):
         x = front_end.of_clips(_clips(data), chain, input_len, sample_rate, p)[..., np.newaxis]
         difference = np.abs(x - data.x)
         table[name] = {
@@ -105,7 +104,7 @@ def by_condition(
     beside what a perturbation does.
     """
     table = {}
-    for name, condition in CONDITIONS.items():
+    for name, condition in Progress(CONDITIONS.items(), name="robustness", unit="condition"):
         x = front_end.of_clips(_clips(data), chain, input_len, sample_rate, p, change=condition)
         said = models.classes(x[..., np.newaxis], reference=False)
         table[name] = {"description": condition.description, **_scores(data, said)}

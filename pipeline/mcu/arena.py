@@ -8,6 +8,7 @@ from tflite_micro.python.tflite_micro import runtime
 
 from pipeline.errors import ModelError
 from pipeline.native import stderr_captured
+from pipeline.tflite import graph
 
 LARGEST = 1 << 28  # bytes; no microcontroller has as much
 ALIGNMENT = 16  # bytes; of TFLite Micro's allocations, and so of what is worth asking for
@@ -83,35 +84,53 @@ class Arena:
     parts: dict[str, int]
 
 
-def smallest(content: bytes, x: np.ndarray) -> Arena:
-    """Find it by bisection, with `x` [shape=(frames, bins, 1)], int8, as the clip to run.
+def allocations(content: bytes) -> dict[str, int]:
+    """What a model allocates, in bytes by what they hold, where memory is ample.
 
-    Every size that is tried is a new interpreter that allocates; the one found also runs.
+    Raises
+    ------
+    ModelError
+        No arena is enough: TFLite Micro lacks an operator, say.
+    """
+    try:
+        return Micro(content, LARGEST).allocations()
+    except MemoryError as error:
+        raise ModelError(f"TFLite Micro cannot run the model: {error}") from None
+
+
+def smallest(content: bytes) -> Arena:
+    """The smallest arena for an int8 model, looked for upwards from what it allocates in an ample one.
+
+    Planning takes some more for a moment, so that the sum is not always enough. Below the sum no
+    size is tried: some of TFLite Micro's kernels do not survive a failing allocation, and the
+    process ends with them. Each size that is tried is a new interpreter; the one found also runs.
 
     Raises
     ------
     ModelError
         No size is enough: TFLite Micro lacks an operator, say.
     """
-    ample = 1 << 20
-    while True:
-        try:
-            micro = Micro(content, ample)
-            break
-        except MemoryError as error:
-            if ample >= LARGEST:
-                raise ModelError(f"TFLite Micro cannot run the model: {error}") from None
-            ample *= 2
-    parts = micro.allocations()
-    # In units of ALIGNMENT; low fails, high works. Far below what is needed TFLite Micro may crash
-    # rather than fail: it does not check all of its temporary memory.
-    low, high = parts["persistent"] // ALIGNMENT, -(-ample // ALIGNMENT)
+    parts = allocations(content)
+    # In units of ALIGNMENT; low fails, high works once the first loop is done.
+    low = parts["total"] // ALIGNMENT - 1
+    high, step = low + 1, 1
+    while not _works(content, high * ALIGNMENT):
+        low, high, step = high, high + step, 2 * step
     while high - low > 1:
         middle = (low + high) // 2
-        try:
-            Micro(content, middle * ALIGNMENT)
+        if _works(content, middle * ALIGNMENT):
             high = middle
-        except MemoryError:
+        else:
             low = middle
-    Micro(content, high * ALIGNMENT).run(x[np.newaxis])
+    read = graph.read(content)
+    silence = np.zeros(read.tensors[read.inputs[0]].shape, np.int8)
+    Micro(content, high * ALIGNMENT).run(silence)
     return Arena(high * ALIGNMENT, parts)
+
+
+def _works(content: bytes, arena_bytes: int) -> bool:
+    try:
+        Micro(content, arena_bytes)
+    except MemoryError:
+        return False
+    return True

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipeline.mcu.boards import Board
+from pipeline.mcu.boards import Board, fits
 from pipeline.tflite.graph import Graph
 
 
@@ -138,9 +138,7 @@ def explain(budget: Budget, graph: Graph, others: Iterable[Need], boards: dict[s
     if need.flash_bytes > budget.flash_limit_bytes:
         change.append("fewer model.body_filters and model.head_filters")
     fitting = [
-        name
-        for name, board in boards.items()
-        if need.ram_bytes <= board.ram and need.flash_bytes <= board.flash
+        name for name, board in boards.items() if fits(board, need.ram_bytes, need.flash_bytes)
     ]
     change.append(f"a board that holds it ({', '.join(fitting) or 'none is in the table'})")
     return f"{budget.board_name} is too small: {'; '.join(over)}. What would make it fit: {', or '.join(change)}"

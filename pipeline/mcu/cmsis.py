@@ -33,14 +33,9 @@ FULL_SCALE = 32768  # of int16 samples
 OFFSET = 1e-6  # what arm_mfcc_* add to the mel bands before the logarithm
 
 _TYPE = {"f32": datatype.F32, "q31": datatype.Q31, "q15": datatype.Q15}
-_BYTES = {"f32": 4, "q31": 4, "q15": 2}
-# Entries of the bit reversal tables of arm_common_tables.h by the length of the complex FFT, which
-# is half the frame's: of the floating-point FFT, and of the fixed-point one.
-_BIT_REVERSAL = {
-    16: (20, 12), 32: (48, 24), 64: (56, 56), 128: (208, 112), 256: (440, 240), 512: (448, 480),
-    1024: (1800, 992), 2048: (3808, 1984),
-}  # fmt: skip
-_REAL_COEFFICIENTS = 8192  # of realCoefA, and of realCoefB: for any length of fixed-point FFT
+# Entries of the bit reversal tables of arm_common_tables.h by the length of the floating-point FFT,
+# which is complex and half as long as the frame.
+_BIT_REVERSAL = {16: 20, 32: 48, 64: 56, 128: 208, 256: 440, 512: 448, 1024: 1800, 2048: 3808}
 
 
 def c0_per_log_level(p: Features) -> float:
@@ -50,7 +45,7 @@ def c0_per_log_level(p: Features) -> float:
 
 @dataclass(frozen=True)
 class Tables:
-    """What arm_mfcc_init_* take, in the element type of `kind`.
+    """What arm_mfcc_init_* take, in the element type of their arithmetic.
 
     window : [shape=(n_fft,)]
     filters : the mel bands' weights, one band after the other, without the zeros around them
@@ -58,16 +53,23 @@ class Tables:
     dct : [shape=(n_mfcc * n_mels,)], row by row
     """
 
-    kind: Kind
     window: np.ndarray
     filters: np.ndarray
     positions: np.ndarray
     lengths: np.ndarray
     dct: np.ndarray
 
+    def bytes(self) -> dict[str, int]:
+        """Of flash, by name."""
+        return {
+            "window": self.window.nbytes,
+            "filters": self.filters.nbytes + self.positions.nbytes + self.lengths.nbytes,
+            "dct": self.dct.nbytes,
+        }
+
 
 def check(p: Features) -> None:
-    """Raise ParamsError where CMSIS-DSP does not have what `p` asks for."""
+    """Raise ParamsError where the device's front end does not have what `p` asks for."""
     lengths = [2 * n for n in _BIT_REVERSAL]
     if p.kind != "mfcc":
         raise ParamsError(
@@ -81,6 +83,10 @@ def check(p: Features) -> None:
         raise ParamsError(
             f"features.log_offset is {p.log_offset}, CMSIS-DSP's arm_mfcc adds {OFFSET}: set features.log_offset to it"
         )
+    if p.hop_length > p.n_fft:
+        raise ParamsError(
+            f"features.hop_length is {p.hop_length}, the device keeps features.n_fft = {p.n_fft} samples: choose a hop_length of at most that"
+        )
 
 
 def tables(kind: Kind, sample_rate: int, p: Features) -> Tables:
@@ -93,7 +99,6 @@ def tables(kind: Kind, sample_rate: int, p: Features) -> Tables:
     window = get_window("hann", p.n_fft)  # periodic
     dtype = _TYPE[kind]
     return Tables(
-        kind=kind,
         window=datatype.convert(window, dtype),
         filters=datatype.convert(matrix[inside], dtype),
         positions=positions.astype(np.uint32),
@@ -102,21 +107,17 @@ def tables(kind: Kind, sample_rate: int, p: Features) -> Tables:
     )
 
 
-def flash(kind: Kind, sample_rate: int, p: Features) -> dict[str, int]:
-    """Bytes of the tables that the device keeps in flash, those of CMSIS-DSP's FFT included."""
-    # The float part of `q31` needs the filters and the DCT as floats, which are as long.
-    table = tables(kind, sample_rate, p)
-    floating, fixed = _BIT_REVERSAL[p.n_fft // 2]
-    if kind == "f32":  # twiddle factors of the complex FFT, and of the step to the real one
-        fft = 2 * _BYTES[kind] * p.n_fft + 2 * floating
-    else:
-        fft = _BYTES[kind] * (3 * p.n_fft // 4 + 2 * _REAL_COEFFICIENTS) + 2 * fixed
-    return {
-        "window": table.window.nbytes,
-        "filters": table.filters.nbytes + table.positions.nbytes + table.lengths.nbytes,
-        "dct": table.dct.nbytes,
-        "fft": fft,
-    }
+def fft_bytes(n_fft: int) -> int:
+    """Of flash, for CMSIS-DSP's own tables of the FFT in floating point.
+
+    Twiddle factors of the complex FFT, and of the step to the real one, and the bit reversal.
+    """
+    return 4 * n_fft + 4 * n_fft + 2 * _BIT_REVERSAL[n_fft // 2]
+
+
+def flash(sample_rate: int, p: Features) -> dict[str, int]:
+    """Bytes of all tables that the front end in floating point keeps in flash, by name."""
+    return {**tables("f32", sample_rate, p).bytes(), "fft": fft_bytes(p.n_fft)}
 
 
 class Mfcc:
@@ -131,7 +132,7 @@ class Mfcc:
     Raises
     ------
     ParamsError
-        CMSIS-DSP does not have what `p` asks for.
+        The device does not have what `p` asks for.
     """
 
     def __init__(self, kind: Kind, sample_rate: int, p: Features) -> None:

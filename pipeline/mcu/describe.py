@@ -1,15 +1,13 @@
 """A model operator by operator: cost, receptive field, and the memory live while each runs."""
 
 import textwrap
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import log10, prod
 from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
-
 from pipeline.errors import ModelError
 from pipeline.params import Features
-from pipeline.tflite import gate, graph, receptive
+from pipeline.tflite import flatbuffer, graph, receptive
 from pipeline.tflite.card import Card
 
 WIDTH = 80  # columns of a terminal
@@ -91,7 +89,6 @@ def describe(content: bytes, card: Card | None = None) -> Description:
         It is not a TFLite model, its first input has no axes of time and frequency, or the card is
         of another model.
     """
-    gate.require_flatbuffer(content)
     read = graph.read(content)
     shape = read.tensors[read.inputs[0]].shape
     if len(shape) != 4:
@@ -124,7 +121,7 @@ def describe(content: bytes, card: Card | None = None) -> Description:
                 kernel=window.kernel if window else None,
                 stride=window.stride if window else None,
                 params=sum(prod(read.tensors[n].shape) for n in weights[step]),
-                macs=replace(read, operators=[operator]).macs(),
+                macs=read.macs_of(operator),
                 receptive_field=field.size if field else None,
                 frames=frames,
                 bins=bins,
@@ -184,13 +181,13 @@ def _band(p: Features, sample_rate: int) -> tuple[float, float]:
 
 def _weights(read: graph.Graph, operator: graph.Operator) -> tuple[int, ...]:
     """The constants that hold an operator's parameters."""
-    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+    if operator.name not in graph.WEIGHTED:
         return ()
     return tuple(n for n in operator.inputs[1:] if read.tensors[n].constant)
 
 
 def _params(content: bytes, read: graph.Graph, weights: list[tuple[int, ...]]) -> int:
-    tensors = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0].tensors
+    tensors = flatbuffer.load(content).subgraphs[0].tensors
     buffers = [tensor.buffer for tensor in tensors]
     distinct = {tuple(buffers[n] for n in numbers): numbers for numbers in weights}
     return sum(prod(read.tensors[n].shape) for numbers in distinct.values() for n in numbers)

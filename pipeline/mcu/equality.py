@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.errors import ModelError
 from pipeline.mcu.arena import Micro
-from pipeline.tflite import graph, memory_plan, tiling_edit
+from pipeline.tflite import flatbuffer, graph, memory_plan
 from pipeline.tflite.int8 import Int8Model
 
 
@@ -30,7 +30,7 @@ class Difference:
 
 def truncated(content: bytes, number: int) -> bytes:
     """The model up to tensor `number`, which becomes its output; its memory plan stays as it was."""
-    model = tiling_edit.unpack(content)
+    model = flatbuffer.unpack(content)
     offsets = memory_plan.read(content)
     subgraph = model.subgraphs[0]
     needed, kept = {number}, []
@@ -41,13 +41,13 @@ def truncated(content: bytes, number: int) -> bytes:
     subgraph.operators = kept[::-1]
     subgraph.outputs = np.array([number], np.int32)
     model.signatureDefs = None
-    tiling_edit.without_plan(model)
-    tensors = tiling_edit.renumber(model)
+    memory_plan.detach(model)
+    tensors = flatbuffer.renumber(model)
     if offsets is not None:
         memory_plan.attach(
             model, {new: offsets[old] for old, new in tensors.items() if old in offsets}
         )
-    return tiling_edit.pack(model)
+    return flatbuffer.pack(model)
 
 
 def difference(plain: bytes, rewritten: bytes, x: np.ndarray, arena_bytes: int) -> Difference:
@@ -67,9 +67,7 @@ def difference(plain: bytes, rewritten: bytes, x: np.ndarray, arena_bytes: int) 
         The rewritten model needs a larger arena.
     """
     outputs = _steps(plain, rewritten, x, arena_bytes)
-    before, after = (
-        truncated(c, tiling_edit.last_convolution(graph.read(c))) for c in (plain, rewritten)
-    )
+    before, after = (truncated(c, graph.read(c).last_convolution()) for c in (plain, rewritten))
     inner = _steps(before, after, x, arena_bytes)
     return Difference(*outputs, *inner)
 

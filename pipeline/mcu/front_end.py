@@ -26,12 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import joblib
 import numpy as np
 from scipy.io import wavfile
 
+from pipeline import workers
 from pipeline.audio import spectra
-from pipeline.errors import AudioError, ParamsError
+from pipeline.errors import AudioError
 from pipeline.mcu import cmsis
 from pipeline.mcu.cmsis import FULL_SCALE, Kind, Mfcc
 from pipeline.mcu.level import Level
@@ -66,14 +66,10 @@ class DeviceFrontEnd:
     Raises
     ------
     ParamsError
-        CMSIS-DSP does not have what `p` asks for, or frames leave samples out.
+        The device does not have what `p` asks for.
     """
 
     def __init__(self, kind: Kind, input_len: float, sample_rate: int, p: Features) -> None:
-        if p.hop_length > p.n_fft:
-            raise ParamsError(
-                f"features.hop_length is {p.hop_length}, the device keeps features.n_fft = {p.n_fft} samples: choose a hop_length of at most that"
-            )
         self.n = round(input_len * sample_rate)
         self.p = p
         self.frames = spectra.frames(self.n, p)
@@ -246,11 +242,8 @@ def of_clips(
     batches = [
         {name: clips[name] for name in names[i : i + _BATCH]} for i in range(0, len(names), _BATCH)
     ]
-    work = joblib.delayed(_of_batch)
-    done = joblib.Parallel(n_jobs=-1 if len(batches) > 1 else 1)(
-        work(batch, chain, input_len, sample_rate, p, change) for batch in batches
-    )
-    return np.concatenate(done)
+    calls = [(batch, chain, input_len, sample_rate, p, change) for batch in batches]
+    return np.concatenate(list(workers.run(_of_batch, calls)))
 
 
 def _of_batch(

@@ -14,6 +14,14 @@ from pipeline.mcu.cores import Core, Measured
 
 WIDTH = 80  # columns of a terminal
 
+# A MAC of a depthwise convolution takes as long as so many of a dense one, at least and at most: it
+# uses a weight and an input once each where a dense one uses them again. From MLPerf Tiny's closed
+# results, where one board and one software run a dense network (image classification) and two
+# separable ones (keyword spotting, visual wake words): v0.5, NUCLEO-L4R5ZI, TFLite Micro with
+# CMSIS-NN, 3.0 and 5.0; v1.0, the same board, microTVM with CMSIS-NN, 2.9 and 3.7; v1.0,
+# NUCLEO-H7A3ZI-Q, X-CUBE-AI, 5.2 and 6.2.
+DEPTHWISE = (2.9, 6.2)
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -52,6 +60,7 @@ def estimate(
     macs: int,
     input_len: float | None = None,
     table: Mapping[str, Core] | None = None,
+    depthwise_macs: int = 0,
 ) -> Latency:
     """The range for a model.
 
@@ -65,6 +74,7 @@ def estimate(
     macs : of one inference
     input_len : seconds of speech that one inference hears
     table : the cores; None for the package's
+    depthwise_macs : of `macs`, which count several times, for the speeds are of dense convolutions
     """
     table = cores.load() if table is None else table
     measured = table[board.core].measured if board.core in table else []
@@ -82,7 +92,8 @@ def estimate(
         fast *= spread(table)
         note = f"one figure, of open kernels; the fast end allows for a vendor's, {spread(table):.1f} times faster on the core where the two differ most"
     hertz = board.mhz * 1e6
-    seconds = (macs / (fast * hertz), macs / (slow * hertz))
+    least, most = (macs + (factor - 1) * depthwise_macs for factor in DEPTHWISE)
+    seconds = (least / (fast * hertz), most / (slow * hertz))
     return Latency(
         seconds=seconds,
         realtime=(seconds[0] / input_len, seconds[1] / input_len) if input_len else None,
@@ -91,12 +102,17 @@ def estimate(
     )
 
 
-def table(boards: Mapping[str, Board], macs: int, input_len: float | None = None) -> str:
+def table(
+    boards: Mapping[str, Board],
+    macs: int,
+    input_len: float | None = None,
+    depthwise_macs: int = 0,
+) -> str:
     """The estimates for a terminal of 80 columns, each with its sources by number."""
     numbers: dict[str, int] = {}
     lines = [f"{'board':17} {'core, MHz':15} {'seconds':>15} {'of real time':>14}  from"]
     for key, board in boards.items():
-        found = estimate(board, macs, input_len)
+        found = estimate(board, macs, input_len, depthwise_macs=depthwise_macs)
         refs = [
             numbers.setdefault(text, len(numbers) + 1)
             for text in (*found.sources, *filter(None, [found.note]))
@@ -105,7 +121,10 @@ def table(boards: Mapping[str, Board], macs: int, input_len: float | None = None
             f"{key:17} {f'{board.core} {board.mhz}':15} {_range(found.seconds):>15} "
             f"{_range(found.realtime):>14}  {', '.join(map(str, refs))}"
         )
-    lines += ["", *textwrap.wrap(_MEANING.format(macs=macs), WIDTH)]
+    meaning = _MEANING.format(macs=macs)
+    if depthwise_macs:
+        meaning += _DEPTHWISE.format(depthwise_macs, *DEPTHWISE)
+    lines += ["", *textwrap.wrap(meaning, WIDTH)]
     for text, number in numbers.items():
         lines += textwrap.wrap(
             text, WIDTH, initial_indent=f"{number:2}  ", subsequent_indent="    "
@@ -116,6 +135,10 @@ def table(boards: Mapping[str, Board], macs: int, input_len: float | None = None
 _MEANING = (
     "An estimate for {macs:,} MACs, the network alone: from the speeds at which others measured other "
     "networks on the same core, at the board's highest clock. Not a measurement."
+)
+_DEPTHWISE = (
+    " {:,} of the MACs are depthwise convolutions': they count {} to {} times, for the speeds are of "
+    "dense ones (MLPerf Tiny, separable networks beside a dense one)."
 )
 
 

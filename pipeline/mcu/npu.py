@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import ModelError, SernetError
-from pipeline.tflite import gate, graph
+from pipeline.tflite import flatbuffer, graph
 
 WIDTH = 80  # columns of a terminal
 
@@ -74,7 +74,7 @@ def compiled(
     ModelError
         It is not a TFLite model, or Vela does not compile it.
     """
-    gate.require_flatbuffer(content)
+    flatbuffer.load(content)  # else Vela's message stands for what is no model at all
     if not available():
         raise SernetError(
             "Arm's compiler Vela is not installed, which Ethos-U figures come from: pip install ethos-u-vela"

@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-from pipeline.errors import ModelError
-from pipeline.mcu.arena import ALIGNMENT, LARGEST, Micro
+from pipeline.mcu.arena import ALIGNMENT, Micro, allocations
+from pipeline.tflite import flatbuffer
 from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed
 from pipeline.tflite.streaming.run import Invoke, Stream
@@ -87,15 +86,7 @@ def arena(content: bytes) -> PartArena:
     ModelError
         TFLite Micro cannot run it.
     """
-    ample = 1 << 18
-    while True:
-        try:
-            found = Micro(content, ample).allocations()
-            break
-        except MemoryError as error:
-            if ample >= LARGEST:
-                raise ModelError(f"TFLite Micro cannot run a part: {error}") from None
-            ample *= 2
+    found = allocations(content)
     size = _aligned(found["persistent"] + max(found["activations"], _setup_bytes(content)))
     while True:
         try:
@@ -115,7 +106,7 @@ def _setup_bytes(content: bytes) -> int:
     Requests for scratch memory, and either the tensors of one operator with their zero points, or
     the planner's table of all tensors.
     """
-    graph = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0]
+    graph = flatbuffer.load(content).subgraphs[0]
     scales = [
         0 if t.quantization.scale is None else len(t.quantization.scale) for t in graph.tensors
     ]

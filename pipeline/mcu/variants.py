@@ -8,16 +8,19 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from pipeline.audio import spectra
 from pipeline.errors import ModelError, ParamsError
-from pipeline.mcu import cmsis, front_end, stream
+from pipeline.mcu import cmsis, equality, front_end, stream, tiling
 from pipeline.mcu.boards import Board
 from pipeline.mcu.budget import Line, Need
+from pipeline.mcu.tiling import Tiled
 from pipeline.params import Evaluate, Features
-from pipeline.tflite import graph, streaming, tiling
-from pipeline.tflite.graph import Graph
+from pipeline.tflite import graph, streaming
+from pipeline.tflite.graph import CONVOLUTIONS, Graph
+from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed
-from pipeline.tflite.tiling import Tiled
 
 # Per weight of one filter, in bytes: what CMSIS-NN's convolutions take for their columns, at most.
 CONVOLUTION_SCRATCH = 4
@@ -34,7 +37,7 @@ class Surroundings:
 
     @property
     def no_front_end(self) -> str:
-        """Why CMSIS-DSP does not have these features; then only the network is counted."""
+        """Why the device does not have these features; then only the network is counted."""
         try:
             cmsis.check(self.features)
         except ParamsError as problem:
@@ -68,7 +71,7 @@ class Surroundings:
         code = Line("code of runtime and front end", self.p.runtime_flash_bytes, "allowed for")
         if self.no_front_end:
             return (code,)
-        tables = cmsis.flash("f32", self.sample_rate, self.features)
+        tables = cmsis.flash(self.sample_rate, self.features)
         return (Line("front end tables", sum(tables.values()), "measured"), code)
 
     def need(self, variant: str, network: int, model: int, read: Graph) -> Need:
@@ -88,7 +91,7 @@ def _filter(read: Graph) -> int:
         (
             prod(read.tensors[op.inputs[1]].shape[1:])
             for op in read.operators
-            if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D")
+            if op.name in CONVOLUTIONS
         ),
         default=0,
     )
@@ -170,6 +173,34 @@ def measure(content: bytes, board: Board, around: Surroundings, least_ram: int) 
         memory = stream.memory(streamed)
         needs["streaming"] = around.need("streaming", memory.total, streamed.flash_bytes, read)
     return Variants(deployed, tiled if tiled.plan else None, streamed, memory, refused, needs)
+
+
+def check(content: bytes, measured: Variants, x: np.ndarray) -> dict[str, Any]:
+    """Hold the tiled model and the model in parts against the plain one.
+
+    Parameters
+    ----------
+    content : the plain model
+    x : features of the clips to run [shape=(clips, frames, bins, 1)]
+
+    Raises
+    ------
+    ModelError
+        One of them differs in a bit.
+    """
+    checked: dict[str, Any] = {"clips": len(x)}
+    if measured.tiled:
+        arena = measured.tiled.costs.arena.bytes
+        tiled = equality.difference(content, measured.tiled.content, x, arena)
+        checked["tiled"] = asdict(tiled)
+        if tiled.largest:
+            raise ModelError(f"the tiled model differs from the plain one: {tiled}")
+    if measured.streamed:
+        in_parts = stream.compare(content, measured.streamed, Int8Model(content).quantized(x))
+        checked["streaming"] = asdict(in_parts)
+        if in_parts.outputs or in_parts.rows:
+            raise ModelError(f"the model in parts differs from the plain one: {in_parts}")
+    return checked
 
 
 def _tiled(content: bytes, how: str | int, ram_bytes: int) -> Tiled:

@@ -79,15 +79,5 @@ def check_int8(content: bytes) -> None:
         It is not a flatbuffer of TFLite, has an operator that is not allowed or only moves between
         scales, or a tensor that is not in eight bits; the message names each.
     """
-    require_flatbuffer(content)
     if found := problems(graph.read(content)):
         raise ModelError(". ".join(found))
-
-
-def require_flatbuffer(content: bytes) -> None:
-    """ModelError for what does not bear TFLite's file identifier."""
-    if content[4:8] != b"TFL3":
-        raise ModelError(
-            f"not a TFLite model: {len(content)} bytes with the identifier {content[4:8]!r}, "
-            "expected b'TFL3'; give a .tflite file"
-        )

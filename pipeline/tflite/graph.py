@@ -7,6 +7,13 @@ from math import prod
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from pipeline.errors import ModelError
+from pipeline.tflite import flatbuffer
+
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+WEIGHTED = (*CONVOLUTIONS, "FULLY_CONNECTED")
+
 _NAMES = {
     number: name
     for name, number in vars(schema.BuiltinOperator).items()
@@ -54,38 +61,61 @@ class Graph:
         """How often each operator stands in the graph, the most frequent first."""
         return dict(Counter(operator.name for operator in self.operators).most_common())
 
-    def float_tensors(self) -> list[str]:
-        return [tensor.name for tensor in self.tensors if tensor.type.startswith("FLOAT")]
+    def macs_of(self, operator: Operator) -> int:
+        """Multiply-accumulates of one run of a convolution or fully connected layer; 0 of others."""
+        if operator.name not in WEIGHTED:
+            return 0
+        weights = self.tensors[operator.inputs[1]].shape
+        # Of a depthwise convolution the last axis is that of the output, which stands for itself.
+        filter_shape = weights[1:3] if operator.name == "DEPTHWISE_CONV_2D" else weights[1:]
+        return prod(self.tensors[operator.outputs[0]].shape) * prod(filter_shape)
 
     def macs(self) -> int:
-        """Multiply-accumulates of convolutions and fully connected layers in one inference."""
-        total = 0
-        for operator in self.operators:
-            weight_shape = (
-                self.tensors[operator.inputs[1]].shape if len(operator.inputs) > 1 else ()
-            )
-            outputs = prod(self.tensors[operator.outputs[0]].shape)
-            if operator.name in ("CONV_2D", "FULLY_CONNECTED"):
-                total += outputs * prod(weight_shape[1:])
-            elif operator.name == "DEPTHWISE_CONV_2D":
-                total += outputs * prod(weight_shape[1:3])
-        return total
+        """Multiply-accumulates of one inference."""
+        return sum(self.macs_of(operator) for operator in self.operators)
+
+    def depthwise_macs(self) -> int:
+        """Those of them that are depthwise convolutions'."""
+        return sum(
+            self.macs_of(operator)
+            for operator in self.operators
+            if operator.name == "DEPTHWISE_CONV_2D"
+        )
+
+    def last_convolution(self) -> int:
+        """The output of the last convolution that has more than one position, by number.
+
+        Raises
+        ------
+        ModelError
+            There is no such convolution.
+        """
+        for operator in reversed(self.operators):
+            if operator.name in CONVOLUTIONS:
+                (number,) = operator.outputs
+                if max(self.tensors[number].shape[1:3]) > 1:
+                    return number
+        raise ModelError("the model has no convolution over time, which tiling needs")
+
+    def spans(self) -> dict[int, tuple[int, int]]:
+        """The first and the last operator during which each activation must exist, by number."""
+        found = dict.fromkeys(self.inputs, (0, 0))
+        for step, operator in enumerate(self.operators):
+            for tensor in operator.outputs:
+                found[tensor] = (step, step)
+            for tensor in operator.inputs:
+                if tensor in found:
+                    found[tensor] = (found[tensor][0], step)
+        for tensor in self.outputs:
+            found[tensor] = (found[tensor][0], len(self.operators) - 1)
+        return found
 
     def live(self) -> list[list[int]]:
         """The activations that exist while each operator runs, by number, largest first."""
-        first: dict[int, int] = dict.fromkeys(self.inputs, 0)
-        last: dict[int, int] = {}
-        for step, operator in enumerate(self.operators):
-            for tensor in operator.outputs:
-                first[tensor] = step
-                last[tensor] = step
-            for tensor in operator.inputs:
-                last[tensor] = step
-        for tensor in self.outputs:
-            last[tensor] = len(self.operators) - 1
+        spans = self.spans()
         return [
             sorted(
-                (t for t in first if first[t] <= step <= last.get(t, step)),
+                (t for t, (first, last) in spans.items() if first <= step <= last),
                 key=lambda t: -self.tensors[t].bytes,
             )
             for step in range(len(self.operators))
@@ -98,9 +128,14 @@ class Graph:
         return self.operators[step], [self.tensors[t] for t in live[step]]
 
 
+def _has_bytes(buffer: schema.BufferT) -> bool:
+    """Older converters write empty vectors where newer ones write none."""
+    return buffer.data is not None and len(buffer.data) > 0
+
+
 def read(content: bytes) -> Graph:
-    """Read a flatbuffer."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    """Read a flatbuffer; ModelError where it is none, or damaged."""
+    model = flatbuffer.load(content)
     graph = model.subgraphs[0]
 
     def present(numbers: np.ndarray | None) -> tuple[int, ...]:
@@ -115,7 +150,7 @@ def read(content: bytes) -> Graph:
                 text(tensor.name),
                 tuple(int(n) for n in (tensor.shape if tensor.shape is not None else ())),
                 _TYPES[tensor.type],
-                model.buffers[tensor.buffer].data is not None,
+                _has_bytes(model.buffers[tensor.buffer]),
             )
             for tensor in graph.tensors
         ],

@@ -5,19 +5,21 @@ model's metadata takes its place. Every other runtime ignores it.
 """
 
 import random
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pipeline.tflite import tiling_edit
+from pipeline.tflite import flatbuffer
 from pipeline.tflite.graph import Graph
 
 ALIGNMENT = 16  # bytes; of TFLite Micro's tensors
 TRIES = 300  # orders of placement that are tried, unless one reaches the lower bound before
 LONG_LIVES = (0, 2, 4, 8, 16, 32, 64, 1 << 30)  # operators
 NOT_PLANNED = -1  # of a constant, and of what is left to TFLite Micro's planner
+NAME = b"OfflineMemoryAllocation"  # of the metadata, TFLite Micro's
 VERSION = 1
 
 
@@ -36,19 +38,9 @@ class Lifetime:
 
 def lifetimes(graph: Graph) -> list[Lifetime]:
     """Those of all tensors that need a place in the arena."""
-    first: dict[int, int] = dict.fromkeys(graph.inputs, 0)
-    last: dict[int, int] = dict.fromkeys(graph.inputs, 0)
-    for step, operator in enumerate(graph.operators):
-        for tensor in operator.outputs:
-            first[tensor] = last[tensor] = step
-        for tensor in operator.inputs:
-            if tensor in first:
-                last[tensor] = step
-    for tensor in graph.outputs:
-        last[tensor] = len(graph.operators) - 1
     return [
-        Lifetime(t, -(-graph.tensors[t].bytes // ALIGNMENT) * ALIGNMENT, first[t], last[t])
-        for t in first
+        Lifetime(tensor, -(-graph.tensors[tensor].bytes // ALIGNMENT) * ALIGNMENT, first, last)
+        for tensor, (first, last) in graph.spans().items()
     ]
 
 
@@ -114,33 +106,27 @@ def layout(lives: list[Lifetime], tries: int = TRIES) -> Layout:
     return best
 
 
-def overlapping(lives: list[Lifetime], offsets: dict[int, int]) -> list[tuple[int, int]]:
-    """Pairs of tensors that exist at a time and share bytes; a plan without fault has none."""
-    return [
-        (a.tensor, b.tensor)
-        for i, a in enumerate(lives)
-        for b in lives[:i]
-        if a.meets(b)
-        and offsets[a.tensor] < offsets[b.tensor] + b.bytes
-        and offsets[b.tensor] < offsets[a.tensor] + a.bytes
-    ]
+def detach(model: Any) -> None:
+    """Forget the plan of a ModelT, whose offsets are of a graph that is about to change."""
+    model.metadata = [copy(m) for m in model.metadata or [] if m.name != NAME]
+    model.metadataBuffer = None  # deprecated; its numbers of buffers would be wrong ones
 
 
 def attach(model: Any, offsets: dict[int, int]) -> None:
     """Put offsets into the metadata of a ModelT, whose tensors must not be renumbered after."""
-    tiling_edit.without_plan(model)
+    detach(model)
     count = len(model.subgraphs[0].tensors)
     planned = [offsets.get(number, NOT_PLANNED) for number in range(count)]
     values = np.array([VERSION, 0, count, *planned], "<i4")
-    model.metadata.append(schema.MetadataT(name=tiling_edit.PLAN_NAME, buffer=len(model.buffers)))
+    model.metadata.append(schema.MetadataT(name=NAME, buffer=len(model.buffers)))
     model.buffers.append(schema.BufferT(data=np.frombuffer(values.tobytes(), np.uint8)))
 
 
 def read(content: bytes) -> dict[int, int] | None:
     """The offsets in a flatbuffer's metadata by the tensors' numbers; None where it has no plan."""
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = flatbuffer.load(content)
     for metadata in model.metadata or []:
-        if metadata.name == tiling_edit.PLAN_NAME:
+        if metadata.name == NAME:
             values = np.frombuffer(model.buffers[metadata.buffer].data.tobytes(), "<i4")[3:]
             return {n: int(offset) for n, offset in enumerate(values) if offset != NOT_PLANNED}
     return None

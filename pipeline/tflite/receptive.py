@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
-from pipeline.tflite.graph import Graph
+from pipeline.tflite import flatbuffer
+from pipeline.tflite.graph import CONVOLUTIONS, POOLS, Graph
 
 Pair = tuple[int, int]  # along time, along frequency
 
-WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D")
+WINDOWED = (*CONVOLUTIONS, *POOLS)
 # These read, for each value, the same place of their inputs.
 POINTWISE = frozenset({
     "CONCATENATION", "ADD", "SUB", "MUL", "RELU", "RELU6", "LOGISTIC", "TANH", "SOFTMAX",
@@ -64,14 +64,14 @@ def windows(content: bytes, read: Graph) -> list[Window | None]:
     content : the flatbuffer
     read : the same, read
     """
-    options = schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0].operators
+    options = flatbuffer.load(content).subgraphs[0].operators
     found: list[Window | None] = []
     for operator, raw in zip(read.operators, options, strict=True):
         if operator.name not in WINDOWED:
             found.append(None)
             continue
         of = raw.builtinOptions
-        if operator.name.endswith("POOL_2D"):
+        if operator.name in POOLS:
             kernel = (of.filterHeight, of.filterWidth)
         else:
             _, height, width, _ = read.tensors[operator.inputs[1]].shape
@@ -89,7 +89,7 @@ def fields(content: bytes, read: Graph) -> list[Field | None]:
     None for constants, for what depends on no input, and for what lies behind an operator whose
     window is not known.
     """
-    raw = schema.ModelT.InitFromPackedBuf(content, 0)
+    raw = flatbuffer.load(content)
     found: list[Field | None] = [None] * len(read.tensors)
     for number in read.inputs:
         found[number] = Field()

@@ -11,8 +11,9 @@ pool at the edge, the rows that exist, repeated.
 from collections import defaultdict
 from dataclasses import dataclass
 
+from pipeline.tflite.graph import CONVOLUTIONS, POOLS
 from pipeline.tflite.streaming.layout import Layout, Piece
-from pipeline.tflite.streaming.network import CONVOLUTIONS, POOLS, Network, Operator
+from pipeline.tflite.streaming.network import Network, Operator
 from pipeline.tflite.streaming.parts import Writer
 from pipeline.tflite.streaming.plan import Input, Plan
 

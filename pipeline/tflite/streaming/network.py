@@ -9,20 +9,13 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.errors import ModelError
+from pipeline.tflite import flatbuffer, graph
+from pipeline.tflite.graph import CONVOLUTIONS, POOLS
 
-_NAMES = {
-    number: name
-    for name, number in vars(schema.BuiltinOperator).items()
-    if not name.startswith("_")
-}
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 # Each element of the output depends on the one in its place only.
 ELEMENTWISE = (
     "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "LOGISTIC", "TANH", "HARD_SWISH", "QUANTIZE",
 )  # fmt: skip
-
-
 WITH_CONSTANT = ("ADD", "SUB", "MUL")  # elementwise too where the other operand is constant
 
 
@@ -74,11 +67,9 @@ class Network:
     """
 
     def __init__(self, content: bytes) -> None:
-        try:
-            self.model = schema.ModelT.InitFromPackedBuf(content, 0)
-            self.graph = self.model.subgraphs[0]
-        except Exception as error:  # whatever the schema's reader stumbles over
-            raise ModelError(f"not a model that can be read as a flatbuffer: {error!r}") from None
+        self.model = flatbuffer.load(content)
+        self.graph = self.model.subgraphs[0]
+        self._read = graph.read(content)
         if len(self.model.subgraphs) != 1:
             raise _refused(f"it has {len(self.model.subgraphs)} subgraphs, expected one")
         if len(self.graph.inputs) != 1 or len(self.graph.outputs) != 1:
@@ -97,13 +88,10 @@ class Network:
         self.head = self._head()
 
     def name(self, operator: int) -> str:
-        code = self.model.operatorCodes[self.graph.operators[operator].opcodeIndex]
-        number = max(code.builtinCode, code.deprecatedBuiltinCode)
-        return _NAMES.get(number, str(number))
+        return self._read.operators[operator].name
 
     def shape(self, tensor: int) -> tuple[int, ...]:
-        shape = self.graph.tensors[tensor].shape
-        return () if shape is None else tuple(int(n) for n in shape)
+        return self._read.tensors[tensor].shape
 
     def height(self, tensor: int) -> int:
         """Rows: the length of the time axis."""
@@ -124,17 +112,10 @@ class Network:
 
     def head_macs(self) -> int:
         """Multiply-accumulates after the MEAN."""
-        total = 0
-        for number in self.head:
-            inputs = self.graph.operators[number].inputs
-            if self.name(number) in ("CONV_2D", "FULLY_CONNECTED"):
-                outputs = prod(self.shape(int(self.graph.operators[number].outputs[0])))
-                total += outputs * prod(self.shape(int(inputs[1]))[1:])
-        return total
+        return sum(self._read.macs_of(self._read.operators[number]) for number in self.head)
 
     def is_constant(self, tensor: int) -> bool:
-        data = self.model.buffers[self.graph.tensors[tensor].buffer].data
-        return data is not None and len(data) > 0  # older converters write empty ones
+        return self._read.tensors[tensor].constant
 
     def constant(self, tensor: int) -> np.ndarray:
         """The int32 numbers of a constant tensor."""
@@ -142,14 +123,12 @@ class Network:
 
     def activations(self, operator: int) -> tuple[int, ...]:
         """The inputs of an operator that are computed."""
-        inputs = self.graph.operators[operator].inputs
-        return tuple(int(t) for t in inputs if t >= 0 and not self.is_constant(int(t)))
+        return tuple(t for t in self._read.operators[operator].inputs if not self.is_constant(t))
 
     def _check_int8(self) -> None:
         for number in range(len(self.graph.operators)):
             for tensor in (*self.activations(number), int(self.graph.operators[number].outputs[0])):
-                kind = self.graph.tensors[tensor].type
-                if kind != schema.TensorType.INT8:
+                if self._read.tensors[tensor].type != "INT8":
                     raise _refused(f"tensor {tensor} of {self.name(number)} is not int8")
 
     def _check_mean(self) -> None:
@@ -213,14 +192,12 @@ class Network:
         output = int(operator.outputs[0])
         for tensor in (*inputs, output):
             self._check_rows(tensor)
-        options, macs, window = operator.builtinOptions, 0, ROW
+        options, window = operator.builtinOptions, ROW
         if name in CONVOLUTIONS:
             if len(inputs) != 1:
                 raise _refused(f"the weights of {name} are not constant")
-            weights = self.shape(int(operator.inputs[1]))
-            per_output = weights[1:] if name == "CONV_2D" else weights[1:3]
-            macs = self.row_bytes(output) * prod(per_output)
-            window = self._window(inputs[0], output, weights[1], options, options.dilationHFactor)
+            rows = self.shape(int(operator.inputs[1]))[1]
+            window = self._window(inputs[0], output, rows, options, options.dilationHFactor)
         elif name in POOLS:
             window = self._window(inputs[0], output, options.filterHeight, options, 1)
         elif name == "CONCATENATION":
@@ -236,6 +213,7 @@ class Network:
             raise _refused(f"{name} may mix moments of time")
         if window.is_row and {self.height(t) for t in inputs} != {self.height(output)}:
             raise _refused(f"{name} changes the number of rows")
+        macs = self._read.macs_of(self._read.operators[number]) // self.height(output)
         return Operator(number, name, inputs, output, window, macs)
 
     def _window(self, source: int, output: int, kernel: int, options: Any, dilation: int) -> Window:

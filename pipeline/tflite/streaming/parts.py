@@ -2,19 +2,10 @@
 
 from copy import deepcopy
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-ALIGNMENT = 16  # bytes; what TFLite Micro and vector loads ask of weights
-
-
-class _Aligned(flatbuffers.Builder):
-    """Puts the bytes of buffers at multiples of ALIGNMENT, which the object API leaves to chance."""
-
-    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
-        self.Prep(ALIGNMENT if elemSize == 1 else alignment, elemSize * numElems)
-        return super().StartVector(elemSize, numElems, alignment)
+from pipeline.tflite import flatbuffer
 
 
 class Writer:
@@ -79,6 +70,4 @@ class Writer:
         piece.version = self._model.version
         piece.operatorCodes, piece.buffers = self._codes, self._buffers
         piece.subgraphs = [self._graph]
-        builder = _Aligned(1 << 16)
-        builder.Finish(piece.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return flatbuffer.write(piece)

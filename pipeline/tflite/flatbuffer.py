@@ -1,6 +1,9 @@
-"""Flatbuffers taken apart, changed and put together again, no larger than they have to be."""
+"""Flatbuffers taken apart, changed and put together again.
 
-from copy import copy
+Kernels read weights where they lie in flash, so all that is written here lies on aligned addresses,
+which the schema's own writer leaves to chance.
+"""
+
 from typing import Any
 
 import flatbuffers
@@ -8,26 +11,41 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.errors import ModelError
-from pipeline.tflite import graph
-from pipeline.tflite.graph import Graph
 
 IDENTIFIER = b"TFL3"
-ALIGNMENT = 16  # bytes; kernels read weights where they lie, and expect them on such an address
+ALIGNMENT = 16  # bytes; what TFLite Micro and vector loads ask of weights
+
+
+def load(content: bytes) -> Any:
+    """The schema's ModelT.
+
+    Raises
+    ------
+    ModelError
+        It does not bear TFLite's file identifier, or is damaged.
+    """
+    if content[4:8] != IDENTIFIER:
+        raise ModelError(
+            f"not a TFLite model: {len(content)} bytes with the identifier {content[4:8]!r}, "
+            f"expected {IDENTIFIER!r}; give a .tflite file"
+        )
+    try:
+        return schema.ModelT.InitFromPackedBuf(content, 0)
+    except Exception as error:  # whatever the schema's reader stumbles over
+        raise ModelError(
+            f"the TFLite model of {len(content)} bytes is damaged ({error!r}): make or fetch it anew"
+        ) from None
 
 
 def unpack(content: bytes) -> Any:
-    """The schema's ModelT of an int8 flatbuffer with one subgraph and one input.
+    """The ModelT of a flatbuffer with one subgraph and one input.
 
     Raises
     ------
     ModelError
         It is none, or one that cannot be rewritten here.
     """
-    if content[4:8] != IDENTIFIER:
-        raise ModelError(
-            f"the file is no TensorFlow Lite model: bytes 4 to 8 are {content[4:8]!r}, expected {IDENTIFIER!r}"
-        )
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = load(content)
     if len(model.subgraphs) != 1:
         raise ModelError(
             f"the model has {len(model.subgraphs)} subgraphs, expected 1: one with control flow cannot be rewritten"
@@ -37,28 +55,19 @@ def unpack(content: bytes) -> Any:
     inputs = model.subgraphs[0].inputs
     if len(inputs) != 1:
         raise ModelError(f"the model has {len(inputs)} inputs, expected 1")
-    read = graph.read(content)
-    for operator in read.operators:
-        for number in (*operator.inputs, *operator.outputs):
-            tensor = read.tensors[number]
-            if not tensor.constant and tensor.type != "INT8":
-                raise ModelError(
-                    f"tensor {tensor.name!r} is {tensor.type}, expected an INT8 model: convert it to int8 throughout"
-                )
     return model
 
 
-def without_plan(model: Any) -> None:
-    """Forget the memory plan, whose offsets are of a graph that is about to change."""
-    model.metadata = [copy(m) for m in model.metadata or [] if m.name != PLAN_NAME]
-    model.metadataBuffer = None  # deprecated; its numbers of buffers would be wrong ones
+class _Aligned(flatbuffers.Builder):
+    """Puts vectors of bytes, which buffers hold, at multiples of ALIGNMENT."""
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
+        self.Prep(ALIGNMENT if elemSize == 1 else alignment, elemSize * numElems)
+        return super().StartVector(elemSize, numElems, alignment)
 
 
-PLAN_NAME = b"OfflineMemoryAllocation"
-
-
-class _Builder(flatbuffers.Builder):
-    """Writes equal vectors and strings once, and bytes at aligned addresses."""
+class _Sharing(_Aligned):
+    """Writes equal vectors and strings once."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -68,8 +77,6 @@ class _Builder(flatbuffers.Builder):
     def CreateNumpyVector(self, x: np.ndarray) -> int:
         key = (x.dtype.str, x.tobytes())
         if key not in self._vectors:
-            if x.dtype == np.uint8:
-                self.Prep(ALIGNMENT, x.nbytes)
             self._vectors[key] = super().CreateNumpyVector(x)
         return self._vectors[key]
 
@@ -92,10 +99,15 @@ class _Once:
         return self._offset
 
 
-def pack(model: Any) -> bytes:
-    """The flatbuffer of a ModelT; tables that are one object in it are written once.
+def write(model: Any) -> bytes:
+    """The flatbuffer of a ModelT. Same model, same bytes."""
+    return _written(model, _Aligned(1 << 16))
 
-    Same model, same bytes. Buffers lie on multiples of 16 bytes.
+
+def pack(model: Any) -> bytes:
+    """The same, no larger than it has to be: what is equal is written once.
+
+    So are vectors and strings, and tables that are one object in the model.
     """
     shared: dict[int, _Once] = {}
 
@@ -108,14 +120,17 @@ def pack(model: Any) -> bytes:
         tensor.quantization = once(quantization)
     for operator, options in operators:
         operator.builtinOptions = once(options)
-    builder = _Builder(1 << 20)
     try:
-        builder.Finish(model.Pack(builder), IDENTIFIER)
+        return _written(model, _Sharing(1 << 20))
     finally:
         for tensor, quantization in tensors:
             tensor.quantization = quantization
         for operator, options in operators:
             operator.builtinOptions = options
+
+
+def _written(model: Any, builder: flatbuffers.Builder) -> bytes:
+    builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 
@@ -163,19 +178,3 @@ def drop_unused(model: Any) -> None:
     for operator in subgraph.operators:
         operator.opcodeIndex = codes[operator.opcodeIndex]
     model.operatorCodes = [model.operatorCodes[old] for old in codes]
-
-
-def last_convolution(read: Graph) -> int:
-    """The output of the last convolution that has more than one position, by number.
-
-    Raises
-    ------
-    ModelError
-        There is no such convolution.
-    """
-    for operator in reversed(read.operators):
-        if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-            (number,) = operator.outputs
-            if max(read.tensors[number].shape[1:3]) > 1:
-                return number
-    raise ModelError("the model has no convolution over time, there is nothing to run slab by slab")

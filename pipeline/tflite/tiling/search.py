@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import ModelError
-from pipeline.tflite import memory_plan, tiling_edit
-from pipeline.tflite.graph import Graph
-from pipeline.tflite.tiling_rewrite import Rewrite
-from pipeline.tflite.tiling_schedule import Plan
-from pipeline.tflite.tiling_source import Source
-from pipeline.tflite.tiling_window import CONVOLUTIONS
+from pipeline.tflite import memory_plan
+from pipeline.tflite.graph import CONVOLUTIONS, Graph
+from pipeline.tflite.tiling.rewrite import Rewrite
+from pipeline.tflite.tiling.schedule import Plan
+from pipeline.tflite.tiling.source import Source
 
 # Persistent bytes of TFLite Micro on a 64-bit host, fitted to what its recording allocator counts;
 # for the ranking of plans only, the arena of the chosen one is measured.
@@ -51,7 +50,7 @@ def cuts(source: Source) -> list[int]:
     ModelError
         There is none; the reason is the first operator's that stands in the way.
     """
-    last = source.producer[tiling_edit.last_convolution(source.graph)]
+    last = source.producer[source.graph.last_convolution()]
     found: list[int] = []
     first_reason: ModelError | None = None
     for step in range(last):
@@ -157,6 +156,12 @@ class Search:
         found = {e.plan: e for e in self._known.values() if e is not None}
         right = [e for e in found.values() if slabs is None or e.plan.slabs == slabs]
         return sorted(right, key=key)[:most]
+
+    def planned_bytes(self, estimate: Estimate, tries: int) -> int:
+        """The estimate of the arena, with a memory plan that so many tries find."""
+        lives = memory_plan.lifetimes(Rewrite(self._source, estimate.plan).graph)
+        planned = memory_plan.layout(lives, tries).bytes
+        return estimate.arena_bytes - estimate.live_bytes + planned
 
     def _families(self) -> Iterator[_Point]:
         """Points that differ in more than numbers, between which no step leads."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.tflite.tiling_source import Source
+from pipeline.tflite.tiling.source import Source
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from pipeline.tflite import tiling_edit
-from pipeline.tflite.graph import Graph, Operator, Tensor
-from pipeline.tflite.tiling_schedule import Plan, Rows, Scheduler
-from pipeline.tflite.tiling_source import Source
-from pipeline.tflite.tiling_window import POOLS, Piece, Window, require
+from pipeline.tflite import flatbuffer, memory_plan
+from pipeline.tflite.graph import POOLS, Graph, Operator, Tensor
+from pipeline.tflite.tiling.schedule import Plan, Rows, Scheduler
+from pipeline.tflite.tiling.source import Source
+from pipeline.tflite.tiling.window import Piece, Window, require
 
 MOST_INPUTS = 10  # of a CONCATENATION in TFLite Micro
 
@@ -253,7 +253,7 @@ class Rewrite:
         """A ModelT; its tensors have the numbers they have in `graph`."""
         plain = self._source.model
         model = copy(plain)
-        tiling_edit.without_plan(model)
+        memory_plan.detach(model)
         model.buffers = list(plain.buffers)
         model.operatorCodes = list(plain.operatorCodes)
         subgraph = copy(plain.subgraphs[0])
@@ -266,7 +266,7 @@ class Rewrite:
         subgraph.outputs = np.array(self.graph.outputs, np.int32)
         model.subgraphs = [subgraph]
         model.signatureDefs = [self._signature(s) for s in plain.signatureDefs or []]
-        tiling_edit.drop_unused(model)
+        flatbuffer.drop_unused(model)
         return model
 
     def _tensor(self, number: int, model: Any) -> Any:

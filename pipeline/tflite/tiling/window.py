@@ -11,9 +11,8 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.errors import ModelError
+from pipeline.tflite.graph import CONVOLUTIONS, POOLS
 
-CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 # These compute a row of their output from the same row of their inputs.
 ROW_BY_ROW = (
     "ADD", "CONCATENATION", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "MUL", "QUANTIZE", "RELU",

@@ -1,7 +1,9 @@
 """A model that is to be rewritten, and what its operators allow."""
 
-from pipeline.tflite import graph, tiling_edit
-from pipeline.tflite.tiling_window import CONVOLUTIONS, POOLS, Window, blocks, require, window
+from pipeline.errors import ModelError
+from pipeline.tflite import flatbuffer, graph
+from pipeline.tflite.graph import CONVOLUTIONS, POOLS
+from pipeline.tflite.tiling.window import Window, blocks, require, window
 
 
 class Source:
@@ -15,8 +17,9 @@ class Source:
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.model = tiling_edit.unpack(content)
+        self.model = flatbuffer.unpack(content)
         self.graph = graph.read(content)
+        self._check_int8()
         self.operators = self.model.subgraphs[0].operators
         self.producer = {
             tensor: step
@@ -30,6 +33,15 @@ class Source:
         self.input = self.graph.inputs[0]
         self._windows = [self._window(step) for step in range(len(self.operators))]
         self._regions: dict[int, list[int]] = {}
+
+    def _check_int8(self) -> None:
+        for operator in self.graph.operators:
+            for number in (*operator.inputs, *operator.outputs):
+                tensor = self.graph.tensors[number]
+                if not tensor.constant and tensor.type != "INT8":
+                    raise ModelError(
+                        f"tensor {tensor.name!r} is {tensor.type}, expected an INT8 model: convert it to int8 throughout"
+                    )
 
     def length(self, tensor: int) -> int:
         """Rows of a tensor."""
