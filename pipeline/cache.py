@@ -22,8 +22,12 @@ def cached(function: Callable[..., Any], ignore: Iterable[str] = ()) -> Any:
 
     What the function calls is not part of the key: pass `code_version(…)` as an argument.
     """
-    directory = Path(os.environ.get("SERNET_CACHE", "data/cache")).resolve()
-    return Memory(directory, verbose=0).cache(function, ignore=list(ignore))
+    return Memory(directory(), verbose=0).cache(function, ignore=list(ignore))
+
+
+def directory() -> Path:
+    """Where everything is kept."""
+    return Path(os.environ.get("SERNET_CACHE", "data/cache")).resolve()
 
 
 def code_version(*modules: ModuleType, packages: Iterable[str] = ()) -> str:

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, cpu_count, delayed
-from tqdm import tqdm
 
-from pipeline import dataset, params, paths, splits
+from pipeline import dataset, params, paths, splits, workers
 from pipeline.dataset import Dataset
 from pipeline.errors import run
 from pipeline.models import files, qat
-from pipeline.models.training import predict
+from pipeline.models.inference import predict
 from pipeline.outputs import staged
+from pipeline.progress import Progress
 from pipeline.splits import Fold
 from pipeline.tflite import card, converter, graph
 from pipeline.tflite.card import Card
@@ -72,7 +71,7 @@ def convert(data: Dataset, fold: Fold, p: Any, folder: Path) -> dict[str, Any]:
     if fold.name == splits.FINAL:
         contents["float"] = converter.to_float(folded)
         contents["float16"] = converter.to_float16(folded)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)  # made by a worker that died, perhaps
     for name, content in contents.items():
         (folder / f"{name}.tflite").write_bytes(content)
     described = Card(data.labels, p.input_len, p.sample_rate, p.features.model_dump(), ships)
@@ -90,17 +89,14 @@ def main() -> None:
     data = dataset.load()
     folds = splits.read()[::-1]  # the final one has the most to write
     with staged(paths.TFLITE, paths.CONVERSION) as (folder, report_file):
-        # The converter uses one core. Each process holds TensorFlow, about 1 GB.
-        jobs = min(len(folds), cpu_count(), 4)
-        reports = Parallel(n_jobs=jobs, return_as="generator")(
-            delayed(convert)(data, fold, p, folder / fold.name) for fold in folds
-        )
+        calls = [(data, fold, p, folder / fold.name) for fold in folds]
+        reports = workers.run(convert, calls, jobs=workers.WITH_TENSORFLOW)
         done = {}
-        with tqdm(total=len(folds), desc="convert", unit="fold", disable=None) as bar:
+        with Progress(total=len(folds), name="convert", unit="fold") as progress:
             for fold, report in zip(folds, reports, strict=True):
                 done[fold.name] = report
-                bar.update()
-                tqdm.write(
+                progress.update()
+                progress.note(
                     f"convert: {fold.name}: {report['ships']} ships, {report['bytes']['model']} bytes"
                 )
         report_file.write_text(json.dumps(done, indent=2, sort_keys=True) + "\n", "utf-8")

@@ -9,6 +9,17 @@ from pipeline.splits import Fold
 
 
 @dataclass(frozen=True)
+class Data:
+    """Clips of one side of a fold: `x` [shape=(clips, frames, bins, 1)], `y` class numbers."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True)
 class Dataset:
     """All clips.
 

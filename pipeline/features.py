@@ -5,16 +5,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
-from pipeline import manifest, params, paths
+from pipeline import manifest, params, paths, workers
 from pipeline.audio.front_end import CachedFrontEnd
 from pipeline.errors import AudioError, listed, run
 from pipeline.outputs import staged
+from pipeline.progress import Progress
 
 PARAMS = ("input_len", "sample_rate", "features")
 BATCH = 256  # clips held in memory at a time
+
+
+def attempt(
+    front_end: CachedFrontEnd, audio: Path, sha256: str
+) -> tuple[np.ndarray | AudioError, bool]:
+    """Features of a clip, or why there are none, and whether they had to be computed."""
+    new = not front_end.known(audio, sha256)
+    try:
+        return front_end(audio, sha256), new
+    except AudioError as problem:
+        return problem, new
 
 
 def compute_all(
@@ -27,27 +37,15 @@ def compute_all(
     AudioError
         Clips have no features; the message names them.
     """
-    folder = folder.resolve()  # a worker process may stand in another directory
-
-    def attempt(clip: str, sha256: str) -> tuple[str, np.ndarray | str, bool]:
-        audio = folder / f"{clip}.wav"
-        new = not front_end.known(audio, sha256)
-        try:
-            return clip, front_end(audio, sha256), new
-        except AudioError as problem:
-            return clip, f"{clip}: {problem}", new
-
     problems = []
-    with Parallel(n_jobs=-1, return_as="generator") as parallel:
-        for start in range(0, len(rows), BATCH):
-            batch = rows.iloc[start : start + BATCH]
-            for clip, array, new in parallel(
-                delayed(attempt)(row.clip, row.sha256) for row in batch.itertuples()
-            ):
-                if isinstance(array, str):
-                    problems.append(array)
-                else:
-                    yield clip, array, new
+    for start in range(0, len(rows), BATCH):
+        batch = rows.iloc[start : start + BATCH]
+        calls = [(front_end, folder / f"{row.clip}.wav", row.sha256) for row in batch.itertuples()]
+        for clip, (found, new) in zip(batch["clip"], workers.run(attempt, calls), strict=True):
+            if isinstance(found, AudioError):
+                problems.append(f"{clip}: {found}")
+            else:
+                yield clip, found, new
     if problems:
         raise AudioError(
             f"{len(problems)} of {len(rows)} clips have no features: {listed(problems, 3)}"
@@ -63,9 +61,7 @@ def main() -> None:
         clips = compute_all(
             rows, paths.CLIPS, CachedFrontEnd(p.input_len, p.sample_rate, p.features)
         )
-        for clip, array, new in tqdm(
-            clips, total=len(rows), desc="features", unit="clip", disable=None
-        ):
+        for clip, array, new in Progress(clips, total=len(rows), name="features", unit="clip"):
             np.save(folder / f"{clip}.npy", array)
             computed += new
     print(

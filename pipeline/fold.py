@@ -8,7 +8,7 @@ from pipeline import dataset, params, paths, splits
 from pipeline.errors import ModelError, run
 from pipeline.models import files
 from pipeline.models.folding import classifier_as_convolution, fold
-from pipeline.models.training import predict
+from pipeline.models.inference import predict
 from pipeline.outputs import staged
 
 PARAMS = ("fold",)
@@ -22,6 +22,7 @@ def main() -> None:
         folder.mkdir()
         for part in splits.read():
             model = files.load(paths.model(paths.FLOAT, part.name))
+            size = model.count_params()  # with the normalisations; the same in each fold
             folded = classifier_as_convolution(fold(model))
             # All clips of the fold, with the statistics that training left in the normalisations.
             x = data.x[data.rows(part.training_side + part.test)]
@@ -33,9 +34,8 @@ def main() -> None:
                 f"folding changes probabilities of fold {worst} by {errors[worst]:.1e}, fold.tolerance "
                 f"allows {p.fold.tolerance:.1e}: the variances of some channels are too small to fold"
             )
-        error_file.write_text(
-            json.dumps({"largest": errors[worst], "folds": errors}, indent=2) + "\n", "utf-8"
-        )
+        report = {"largest": errors[worst], "folds": errors, "params": size}
+        error_file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     print(f"fold: {len(errors)} models, probabilities differ by {errors[worst]:.1e} at most")
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.io import wavfile
-from tqdm import tqdm
 
 from pipeline import corpora, manifest, params, paths
 from pipeline.audio.decode import decode
 from pipeline.corpora import Clip
 from pipeline.errors import AudioError, listed, run
 from pipeline.outputs import staged
+from pipeline.progress import Progress
 
 PARAMS = ("corpus", "sample_rate")
 
@@ -32,7 +32,7 @@ def ingest(clips: list[Clip], sample_rate: int, folder: Path) -> pd.DataFrame:
         Recordings cannot be decoded; the message names them.
     """
     rows, problems = [], []
-    for clip in tqdm(clips, desc="ingest", unit="clip", disable=None):
+    for clip in Progress(clips, name="ingest", unit="clip"):
         try:
             y = decode(clip.file, sample_rate)
         except AudioError as problem:

@@ -1,5 +1,6 @@
 """params.yaml as a frozen, validated object; a function gets its section, not the whole."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from pipeline.errors import ParamsError
 PATH = Path("params.yaml")
 
 Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -70,6 +72,7 @@ class Features(Section):
 
 class Model(Section):
     stem_filters: Count
+    stem_pool: Annotated[list[Count], Field(min_length=2, max_length=2)]
     body_filters: Annotated[list[Count], Field(min_length=4, max_length=4)]
     head_filters: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -80,13 +83,46 @@ class Model(Section):
 class Train(Section):
     loss: Literal["cross_entropy", "focal"]
     focal_gamma: NonNegative
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: bool
     epochs: Count
     batch_size: Count
     learning_rate: Positive
-    hold_epochs: Annotated[int, Field(ge=0)]
+    schedule: Literal["steps", "one_cycle"]
+    hold_epochs: Natural
     decay_epochs: Count
     decay: NonNegative
+    warm_up_epochs: NonNegative
+    weight_decay: NonNegative
+    averaged_epochs: Natural
+    patience: Count | None
     precision: Literal["float32", "bfloat16"]
+
+
+class Augment(Section):
+    time_shift: NonNegative
+    speed: NonNegative
+    vocal_tract: NonNegative
+    gain_db: NonNegative
+    noise_share: Fraction
+    noise_snr_db: Annotated[list[float], Field(min_length=2, max_length=2)]
+    time_masks: Natural
+    time_mask_seconds: NonNegative
+    frequency_masks: Natural
+    frequency_mask_share: Fraction
+    mixup: NonNegative
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Augment":
+        low, high = self.noise_snr_db
+        if low > high:
+            raise ValueError(f"noise_snr_db: from ({low} dB) must not exceed to ({high} dB)")
+        return self
+
+    @property
+    def on_spectrum(self) -> bool:
+        """Whether anything acts on the logarithm of the mel bands."""
+        return any((self.vocal_tract, self.gain_db, self.noise_share, self.frequency_masks))
 
 
 class Fold(Section):
@@ -136,6 +172,7 @@ class Params(Section):
     features: Features
     model: Model
     train: Train
+    augment: Augment
     fold: Fold
     quantize: Quantize
     convert: Convert
@@ -147,6 +184,10 @@ class Params(Section):
         if self.features.fmax > self.sample_rate / 2:
             raise ValueError(
                 f"features.fmax ({self.features.fmax} Hz) lies above half the sample_rate ({self.sample_rate} Hz)"
+            )
+        if self.features.kind == "spectrogram" and self.augment.on_spectrum:
+            raise ValueError(
+                "augment.vocal_tract, gain_db, noise_share and frequency_masks act on mel bands, which features.kind spectrogram has not: set them to 0"
             )
         if self.input_len * self.sample_rate < self.features.n_fft:
             raise ValueError(
@@ -170,8 +211,8 @@ def _line(error: Any) -> str:
     return f"{name}: {message[0].lower()}{message[1:]}, found {error['input']!r}"
 
 
-def load(path: Path | str = PATH) -> Params:
-    """Read and check params.yaml.
+def load(path: Path | str = PATH, changes: Mapping[str, Any] | None = None) -> Params:
+    """Read and check params.yaml; `changes` by dotted names take the place of what it says.
 
     Raises
     ------
@@ -190,6 +231,9 @@ def load(path: Path | str = PATH) -> Params:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: expected sections of parameters, found {content!r}")
+    for dotted, value in (changes or {}).items():
+        section, _, entry = dotted.rpartition(".")
+        (content[section] if section else content)[entry] = value
     try:
         return Params.model_validate(content)
     except pydantic.ValidationError as error:

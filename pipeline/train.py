@@ -1,20 +1,21 @@
 """Stage 4, train: one float model per fold, and one on all speakers, which is the one to deploy."""
 
 import statistics
+from collections.abc import Iterator
 
 import pandas as pd
-from tqdm import tqdm
 
 from pipeline import dataset, params, paths, splits
-from pipeline.cache import cached, code_version
-from pipeline.dataset import Dataset
+from pipeline.dataset import Data, Dataset
 from pipeline.errors import run
-from pipeline.models import files, lightsernet, losses, schedule, training
-from pipeline.models.training import Data, Outcome
+from pipeline.models import files, folds, lightsernet
+from pipeline.models.folds import Job
+from pipeline.models.training import Outcome, Recipe
 from pipeline.outputs import staged
+from pipeline.progress import Progress
 from pipeline.splits import Fold
 
-PARAMS = ("seed", "model", "train")
+PARAMS = ("sample_rate", "seed", "features", "model", "train", "augment")
 
 
 def paper_protocol(data: Dataset, fold: Fold, outcome: Outcome) -> pd.DataFrame:
@@ -32,18 +33,37 @@ def paper_protocol(data: Dataset, fold: Fold, outcome: Outcome) -> pd.DataFrame:
     )
 
 
+def train_all(data: Dataset, divided: list[Fold], recipe: Recipe, seed: int) -> Iterator[Outcome]:
+    """The outcome of each fold, in order; the final one trains as long as the others found good."""
+
+    def job(number: int, fold: Fold, epochs: int | None = None) -> Job:
+        train, validation, test = (
+            Data(data.x[rows], data.y[rows]) if len(rows) else None for rows in data.sides(fold)
+        )
+        assert train is not None
+        return Job(f"train: {fold.name}", train, validation, test, seed + number, epochs)
+
+    tested = [fold for fold in divided if fold.test]
+    jobs = [job(number, fold) for number, fold in enumerate(tested)]
+    chosen = [fold.validation != [] for fold in tested]
+    if not any(chosen):  # nothing has to be known of the folds first
+        yield from folds.train([*jobs, job(len(tested), divided[-1])], len(data.labels), recipe)
+        return
+    epochs = []
+    for outcome in folds.train(jobs, len(data.labels), recipe):
+        epochs.append(outcome.chosen_epoch)
+        yield outcome
+    last = job(len(tested), divided[-1], round(statistics.median(epochs)))
+    yield from folds.train([last], len(data.labels), recipe)
+
+
 def main() -> None:
     p = params.select(PARAMS)
     data = dataset.load()
-    folds = splits.read()
-    # A fold that an interrupted run had finished is not trained again.
-    fit = cached(training.fit, ignore=["on_epoch"])
-    version = code_version(
-        training, lightsernet, losses, schedule, packages=("tensorflow", "tf_keras")
-    )
+    divided = splits.read()
+    recipe = Recipe(p.sample_rate, p.features, p.model, p.train, p.augment)
     _, frames, bins, _ = data.x.shape
     histories, papers = [], []
-    chosen_epochs: list[int] = []
     with (
         staged(paths.FLOAT, paths.PAPER_PROTOCOL, paths.LEARNING_CURVES, paths.MEAN_CURVES) as (
             folder,
@@ -51,35 +71,22 @@ def main() -> None:
             curves_file,
             mean_file,
         ),
-        tqdm(total=len(folds) * p.train.epochs, desc="train", unit="epoch", disable=None) as bar,
+        Progress(total=len(divided), name="train", unit="fold") as progress,
     ):
         folder.mkdir()
-        for number, fold in enumerate(folds):
-            train, validation, test = (
-                Data(data.x[rows], data.y[rows]) if len(rows) else None for rows in data.sides(fold)
-            )
-            settings = p.train
-            if validation is None and chosen_epochs:
-                # The final model trains on all speakers, for as long as the folds found good.
-                epochs = round(statistics.median(chosen_epochs))
-                settings = p.train.model_copy(update={"epochs": epochs})
-            outcome: Outcome = fit(
-                train, validation, test, len(data.labels), p.model, settings,
-                seed=p.seed + number, version=version, on_epoch=bar.update,
-            )  # fmt: skip
-            bar.update((number + 1) * p.train.epochs - bar.n)
-            if validation is not None:
-                chosen_epochs.append(outcome.chosen_epoch)
+        outcomes = train_all(data, divided, recipe, p.seed)
+        for fold, outcome in zip(divided, outcomes, strict=True):
             model = lightsernet.build(frames, bins, len(data.labels), p.model)
             model.set_weights(outcome.weights)
             files.save(model, paths.model(folder, fold.name))
             histories.append(pd.DataFrame(outcome.history).assign(fold=fold.name))
             if fold.test:
                 papers.append(paper_protocol(data, fold, outcome))
+            progress.update()
             last = outcome.history[outcome.chosen_epoch - 1]
-            tqdm.write(
+            progress.note(
                 f"train: {fold.name}: {len(fold.train)} clips, epoch {outcome.chosen_epoch} of "
-                f"{settings.epochs} kept, loss {last['train_loss']:.3f}, "
+                f"{len(outcome.history)} kept, loss {last['train_loss']:.3f}, "
                 f"accuracy on the training side {100 * last['train_accuracy']:.1f} %"
             )
         pd.concat(papers).to_csv(paper_file, index=False)

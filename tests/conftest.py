@@ -1,6 +1,7 @@
 """Toy parameters: everything small enough that a whole chain runs in seconds."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 from scipy.io import wavfile
 
@@ -20,7 +22,12 @@ ROOT = Path(__file__).parent.parent
 CORPORA = ROOT.parent / "shared" / "corpora"
 
 TOY: dict[str, dict[str, Any]] = {
-    "model": {"stem_filters": 4, "body_filters": [4, 6, 8, 8], "head_filters": 12},
+    "model": {
+        "stem_filters": 4,
+        "stem_pool": [2, 2],
+        "body_filters": [4, 6, 8, 8],
+        "head_filters": 12,
+    },
     "train": {"epochs": 2, "hold_epochs": 1, "batch_size": 8},
     "quantize": {"epochs": 1, "batch_size": 8},
     "convert": {"representative_clips": 8},
@@ -55,12 +62,9 @@ def write_params(tmp_path: Path) -> Callable[..., Path]:
     """Write a params.yaml in which entries, given by their dotted names, are changed."""
 
     def write(**changes: Any) -> Path:
-        content = toy_content()
-        for dotted, value in changes.items():
-            section, _, name = dotted.rpartition("__")
-            (content[section] if section else content)[name] = value
         file = tmp_path / "params.yaml"
-        YAML().dump(content, file)
+        YAML().dump(toy_content(), file)
+        set_params(tmp_path, **changes)
         return file
 
     return write
@@ -146,11 +150,9 @@ def shell(command: str, cwd: Path, check: bool = True) -> subprocess.CompletedPr
     return done
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the project with toy parameters and a toy recipe, in a path that is not ASCII."""
-    folder = tmp_path_factory.mktemp("ein Projekt mit Umlaut äöü") / "sernet"
-    folder.mkdir()
+def new_project(folder: Path) -> Path:
+    """Make in `folder` a clone of the project with toy parameters and a toy recipe."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("pipeline", "data/corpora"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "boards.yaml", ".dvcignore"):
@@ -163,7 +165,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name: content["emotions"][name] for name in ("anger", "sadness", "neutral")
     }
     YAML().dump(content, recipe)
-    (folder / ".gitignore").write_text("__pycache__/\n/data/cache/\n")
+    (folder / ".gitignore").write_text("__pycache__/\n/data/cache/\n.*.partial\n")
     shell(
         "git init -q && git config user.name t && git config user.email t@t.invalid && "
         "dvc init -q && dvc config core.analytics false",
@@ -172,3 +174,67 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
     shell("git add -A && git commit -qm start", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that has not run, in a path that is not ASCII."""
+    return new_project(tmp_path_factory.mktemp("ein Projekt mit Umlaut äöü") / "sernet")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project after `dvc repro`, committed; the worker processes share it.
+
+    It takes a minute or two to make, so tests copy it and leave it as it is.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = base / "unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)  # where another worker failed
+            new_project(unfinished)
+            shell("dvc repro && git add -A && git commit -qm results", unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The finished project again, to change at will, without what is kept between runs."""
+    folder = tmp_path / "sernet"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(folder / "data/cache")
+    return folder
+
+
+def ran(output: str) -> list[str]:
+    """The stages that DVC ran, by what it printed."""
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+
+
+def set_params(folder: Path, **changes: Any) -> None:
+    """Change entries of a project's params.yaml, named like `train__epochs`."""
+    file = folder / "params.yaml"
+    content = YAML(typ="safe").load(file)
+    for dotted, value in changes.items():
+        section, _, name = dotted.rpartition("__")
+        (content[section] if section else content)[name] = value
+    YAML().dump(content, file)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """dvc.lock and each file of each stage's outputs, by its path."""
+    stages = YAML(typ="safe").load(folder / "dvc.yaml")["stages"].values()
+    outs = [
+        out if isinstance(out, str) else next(iter(out))
+        for stage in stages
+        for out in [*stage["outs"], *stage.get("metrics", [])]
+    ]
+    paths = [folder / out for out in [*outs, "dvc.lock"]]
+    assert all(path.exists() for path in paths)
+    files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}

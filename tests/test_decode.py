@@ -94,6 +94,21 @@ def test_a_header_without_samples_is_refused(tmp_path: Path) -> None:
         decode(file, 16000)
 
 
+@pytest.mark.parametrize("samples", [0, 2**36 - 1])  # 0 stands for "not known"
+def test_a_flac_whose_header_gives_no_possible_length_is_refused(
+    tmp_path: Path, tone: np.ndarray, samples: int
+) -> None:
+    file = tmp_path / "a.flac"
+    soundfile.write(file, tone, 16000)
+    content = bytearray(file.read_bytes())
+    assert int.from_bytes(content[21:26]) % 2**36 == len(tone)  # where STREAMINFO has the length
+    others = int.from_bytes(content[21:26]) - len(tone)
+    content[21:26] = (others + samples).to_bytes(5)
+    file.write_bytes(content)
+    with pytest.raises(AudioError, match="does not say how long it is"):
+        decode(file, 16000)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="No such file"):
         decode(tmp_path / "a.wav", 16000)

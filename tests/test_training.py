@@ -1,17 +1,21 @@
 """Training: the paper's network, losses and schedule; and a test fold that decides nothing."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tf_keras
 
+from pipeline.dataset import Data
 from pipeline.models import lightsernet, losses, schedule, training
-from pipeline.models.training import Data, Outcome
-from pipeline.params import Model, Params, Train
+from pipeline.models.inference import predict
+from pipeline.models.training import Outcome, Recipe
+from pipeline.params import Model, Params
 
 PAPER = Model(
-    stem_filters=32, body_filters=[64, 96, 128, 160], head_filters=320,
+    stem_filters=32, stem_pool=[2, 2], body_filters=[64, 96, 128, 160], head_filters=320,
     dropout=0.3, l2=1e-6, bn_momentum=0.99,
 )  # fmt: skip
 
@@ -71,16 +75,33 @@ def clips(seed: int, n: int = 48) -> Data:
     return Data(x.astype(np.float32), y)
 
 
-def fit(
-    toy: Params, validation: Data | None = None, test: Data | None = None, **changes: object
-) -> Outcome:
+def recipe(toy: Params, **changes: object) -> Recipe:
     """Six epochs at a rate at which accuracy moves from one to the next."""
-    p: Train = toy.train.model_copy(
-        update={"epochs": 6, "hold_epochs": 6, "learning_rate": 0.003, **changes}
+    augmented = {name: changes.pop(name) for name in list(changes) if hasattr(toy.augment, name)}
+    train = {"epochs": 6, "hold_epochs": 6, "learning_rate": 0.003, **changes}
+    return Recipe(
+        toy.sample_rate,
+        toy.features,
+        quick(toy),
+        toy.train.model_copy(update=train),
+        toy.augment.model_copy(update=augmented),
     )
+
+
+def fit(
+    toy: Params,
+    validation: Data | None = None,
+    test: Data | None = None,
+    seed: int = 1,
+    epochs_run: int | None = None,
+    checkpoints: Path | None = None,
+    on_epoch: Callable[[], object] = lambda: None,
+    **changes: object,
+) -> Outcome:
     return training.fit(
-        clips(0), validation, test, 3, quick(toy), p, seed=1, version="", on_epoch=lambda: None
-    )
+        clips(0), validation, test, 3, recipe(toy, **changes), seed, version="",
+        epochs=epochs_run, checkpoints=checkpoints, on_epoch=on_epoch,
+    )  # fmt: skip
 
 
 def quick(toy: Params) -> Model:
@@ -95,7 +116,7 @@ def same(one: Outcome, other: Outcome) -> bool:
 def probabilities(toy: Params, outcome: Outcome, side: Data) -> np.ndarray:
     model = lightsernet.build(40, 24, 3, quick(toy))
     model.set_weights(outcome.weights)
-    return training.predict(model, side.x)
+    return predict(model, side.x)
 
 
 def test_the_test_fold_changes_no_weight(toy: Params) -> None:
@@ -111,7 +132,7 @@ def test_the_papers_protocol_is_the_best_epoch_on_the_test_fold(toy: Params) -> 
     assert len(set(accuracy)) > 2  # else every epoch is the best
     assert outcome.paper_epoch == 1 + int(np.argmax(accuracy))
     # A run that ends there ends with the same weights, and so with these probabilities.
-    until_then = fit(toy, epochs=outcome.paper_epoch)
+    until_then = fit(toy, epochs_run=outcome.paper_epoch)
     np.testing.assert_allclose(
         outcome.paper_probabilities, probabilities(toy, until_then, test), atol=1e-6
     )
@@ -121,27 +142,25 @@ def test_without_validation_the_last_epoch_is_kept(toy: Params) -> None:
     outcome = fit(toy, test=clips(5))
     assert outcome.chosen_epoch == 6
     assert outcome.paper_epoch is not None
-    assert not same(outcome, fit(toy, epochs=5))
+    assert not same(outcome, fit(toy, epochs_run=5))
     predicted = probabilities(toy, outcome, clips(5)).argmax(axis=1)
     assert outcome.history[-1]["test_accuracy"] == float(np.mean(predicted == clips(5).y))
 
 
 def test_with_validation_its_best_epoch_is_kept(toy: Params) -> None:
-    outcome = fit(toy, validation=clips(7), test=clips(5))
+    outcome = fit(toy, validation=clips(7), test=clips(5), learning_rate=0.006)
     accuracy = [row["validation_accuracy"] for row in outcome.history]
     assert len(set(accuracy)) > 2
     assert outcome.chosen_epoch == 1 + int(np.argmax(accuracy)) < 6
-    assert same(outcome, fit(toy, epochs=outcome.chosen_epoch))
-    assert not same(outcome, fit(toy))
+    assert same(outcome, fit(toy, learning_rate=0.006, epochs_run=outcome.chosen_epoch))
+    assert not same(outcome, fit(toy, learning_rate=0.006))
 
 
 def test_the_same_seed_gives_the_same_bits_whatever_ran_before(toy: Params) -> None:
     first = fit(toy)
     fit(toy, batch_size=5)
     assert same(first, fit(toy))
-    other = training.fit(
-        clips(0), None, None, 3, quick(toy), toy.train, seed=2, version="", on_epoch=lambda: None
-    )
+    other = fit(toy, seed=2)
     assert not same(first, other)
 
 
@@ -149,3 +168,119 @@ def test_bfloat16_trains_to_float32_weights(toy: Params) -> None:
     outcome = fit(toy, precision="bfloat16", epochs=8, learning_rate=1e-2)
     assert {weight.dtype for weight in outcome.weights} == {np.dtype(np.float32)}
     assert outcome.history[-1]["train_loss"] < outcome.history[0]["train_loss"]
+
+
+def test_one_cycle_climbs_to_the_rate_and_falls_to_nothing(toy: Params) -> None:
+    p = toy.train.model_copy(
+        update={
+            "schedule": "one_cycle", "epochs": 60, "warm_up_epochs": 5.0, "learning_rate": 2e-3,
+        }
+    )  # fmt: skip
+    rates = [schedule.learning_rate(epoch / 10, p) for epoch in range(600)]
+    assert rates[25] == pytest.approx(1e-3)
+    assert max(rates) == rates[50] == pytest.approx(2e-3)
+    assert schedule.learning_rate(32.5, p) == pytest.approx(1e-3)  # half way down
+    assert 0 < rates[-1] < 1e-7
+    assert rates[0] > 0
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_label_smoothing_spreads_a_share_of_the_label(toy: Params, gamma: float) -> None:
+    kind = {"loss": "focal", "focal_gamma": gamma} if gamma else {"loss": "cross_entropy"}
+    y, q = np.array([[1.0, 0, 0, 0]]), np.array([[0.7, 0.1, 0.1, 0.1]])
+    smoothed = np.array([[0.85, 0.05, 0.05, 0.05]])  # by hand: 0.2 spread over four
+    p = toy.train.model_copy(update=kind)
+    value = float(losses.make(p.model_copy(update={"label_smoothing": 0.2}))(y, q))
+    assert value == pytest.approx(float(losses.make(p)(smoothed, q)), rel=1e-5)
+    assert value > float(losses.make(p)(y, q))
+
+
+def test_the_last_epochs_are_averaged_with_their_statistics(toy: Params) -> None:
+    ends = [fit(toy, epochs_run=epochs).weights for epochs in (4, 5, 6)]
+    averaged = fit(toy, averaged_epochs=3).weights
+    for mean, parts in zip(averaged, zip(*ends, strict=True), strict=True):
+        np.testing.assert_allclose(mean, np.mean(parts, axis=0), rtol=1e-5, atol=1e-7)
+    assert not np.allclose(averaged[0], ends[-1][0], atol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_class_weights_let_a_rare_class_weigh_as_much_as_the_others(
+    toy: Params, weighted: bool
+) -> None:
+    kept = [*np.flatnonzero(clips(0).y != 2), 2, 5]  # 16, 16 and 2 clips
+    rare = Data(clips(0).x[kept], clips(0).y[kept])
+    p = recipe(toy, class_weights=weighted, batch_size=len(rare))
+    first = training.fit(rare, None, None, 3, p, 1, version="", epochs=1).history[0]
+    # The one step of that epoch, by hand.
+    rng = np.random.default_rng((1, 0))
+    order = rng.permutation(len(rare))
+    network = lightsernet.build(40, 24, 3, p.model, 1)
+    mask = lightsernet.dropout_mask(len(rare), p.model, rng)
+    q = lightsernet.with_dropout_mask(network)([rare.x[order], mask], training=True).numpy()
+    y = rare.y[order]
+    weight = np.array([34 / 48, 34 / 48, 34 / 6])[y] if weighted else 1.0
+    loss = np.mean(weight * -np.log(q[np.arange(len(y)), y])) + float(sum(network.losses))
+    assert first["train_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_training_stops_when_the_inner_speaker_has_waited_long_enough(toy: Params) -> None:
+    whole = fit(toy, validation=clips(7), learning_rate=0.03)
+    accuracy = [row["validation_accuracy"] for row in whole.history]
+    best = int(np.argmax(accuracy))
+    assert best + 1 < 5  # so that there is something to wait for
+    stopped = fit(toy, validation=clips(7), learning_rate=0.03, patience=1)
+    first_wait = next(n for n in range(1, 6) if accuracy[n] <= max(accuracy[:n]))
+    assert len(stopped.history) == first_wait + 1
+    assert stopped.history == whole.history[: first_wait + 1]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("killed_after", [1, 4])
+def test_an_interrupted_training_goes_on_inside_the_fold_and_ends_with_the_same_bits(
+    toy: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    # Everything that draws or remembers: dropout, augmentation, the mean of weights, the best epochs.
+    changes = {
+        "averaged_epochs": 3, "time_shift": 0.2, "mixup": 0.3, "validation": clips(7), "test": clips(5),
+    }  # fmt: skip
+    undisturbed, folder = fit(toy, **changes), tmp_path / "checkpoints"
+    epochs = []
+
+    def until_killed() -> None:
+        epochs.append(1)
+        if len(epochs) == killed_after + 1:
+            raise Killed  # before this epoch's checkpoint
+
+    with pytest.raises(Killed):
+        fit(toy, **changes, checkpoints=folder, on_epoch=until_killed)
+    assert len(list(folder.glob("*"))) == 1
+    fit(toy, epochs_run=1)  # another training in between
+    epochs.clear()
+    resumed = fit(toy, **changes, checkpoints=folder, on_epoch=lambda: epochs.append(1))
+    assert len(epochs) == 6 - killed_after
+    assert same(undisturbed, resumed)
+    assert resumed.history == undisturbed.history
+    assert resumed.paper_epoch == undisturbed.paper_epoch
+    np.testing.assert_array_equal(resumed.paper_probabilities, undisturbed.paper_probabilities)
+    assert not list(folder.glob("*"))
+
+
+def test_a_checkpoint_of_another_training_is_not_used(
+    toy: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    folder = tmp_path / "checkpoints"
+
+    def kill() -> None:
+        if list(folder.glob("*")):
+            raise Killed
+
+    with pytest.raises(Killed):
+        fit(toy, checkpoints=folder, on_epoch=kill)
+    epochs: list[int] = []
+    fit(toy, seed=2, checkpoints=folder, on_epoch=lambda: epochs.append(1))
+    assert len(epochs) == 6

@@ -10,6 +10,7 @@ import soxr
 from pipeline.errors import AudioError
 
 _UNKNOWN_SIZE = (0, 0xFFFFFFFF)  # written by programs that stream and never go back to the header
+_LONGEST = 24 * 3600  # seconds of a recording
 
 
 def _check_whole(file: Path) -> None:
@@ -31,6 +32,16 @@ def _check_whole(file: Path) -> None:
             stream.seek(length + length % 2, 1)
 
 
+def _check_length(file: Path) -> None:
+    """A header of flac may leave the length open or claim any; no array is as long as these say."""
+    info = soundfile.info(file)
+    if info.frames > _LONGEST * info.samplerate:
+        raise AudioError(
+            f"{file}: its header does not say how long it is, or more than {_LONGEST // 3600} hours; "
+            f"write it anew, as `ffmpeg -i {file.name} new.wav` does"
+        )
+
+
 def decode(file: Path, sample_rate: int) -> np.ndarray:
     """Read a recording.
 
@@ -46,12 +57,14 @@ def decode(file: Path, sample_rate: int) -> np.ndarray:
     Raises
     ------
     AudioError
-        The file is missing, is empty, is a wav that was cut off, or is no audio.
+        The file is missing, is empty, is a wav that was cut off, has a header with a length that
+        cannot be, or is no audio.
     """
     try:
         if file.stat().st_size == 0:
             raise AudioError(f"{file}: empty, 0 bytes; copy it again or leave it out")
         _check_whole(file)
+        _check_length(file)
         y, native_rate = soundfile.read(file, dtype="float32", always_2d=True)
     except OSError as error:
         raise AudioError(f"{file}: cannot be read: {error.strerror}") from None

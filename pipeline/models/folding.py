@@ -13,6 +13,7 @@ import tf_keras
 from tf_keras import layers
 
 from pipeline.errors import ModelError
+from pipeline.models.topology import consumers, producers
 
 # Exactly these: kinds derived from Conv2D have their output channels on another axis of the kernel.
 _FOLDABLE = (layers.Conv2D, layers.Dense)
@@ -32,39 +33,20 @@ def fold_weights(
     return kernel * factor, factor * (bias - mean) + beta
 
 
-def _producers(model: tf_keras.Model) -> dict[str, list[layers.Layer]]:
-    """For each layer the layers whose outputs it reads, in the order of its inputs."""
-    producers: dict[str, list[layers.Layer]] = {}
-    for layer in model.layers:
-        nodes = layer.inbound_nodes
-        if len(nodes) != 1:
-            raise ModelError(
-                f"layer {layer.name} is used {len(nodes)} times, folding handles graphs that use each layer once"
-            )
-        parents = nodes[0].parent_nodes
-        producers[layer.name] = [parent.layer for parent in parents]
-    return producers
-
-
-def _normalised_by(
-    model: tf_keras.Model, producers: dict[str, list[layers.Layer]]
-) -> dict[str, layers.BatchNormalization]:
+def _normalised_by(model: tf_keras.Model) -> dict[str, layers.BatchNormalization]:
     """The batch normalisation that each convolution takes in, by the convolution's name."""
-    consumers = {layer.name: 0 for layer in model.layers}
-    for parents in producers.values():
-        for parent in parents:
-            consumers[parent.name] += 1
+    made_from, read_by = producers(model), consumers(model)
     takes_in = {}
     for layer in model.layers:
         if not isinstance(layer, layers.BatchNormalization):
             continue
-        (before,) = producers[layer.name]
+        (before,) = made_from[layer.name]
         if type(before) not in _FOLDABLE or before.activation is not tf_keras.activations.linear:
             raise ModelError(
                 f"batch normalisation {layer.name} follows {before.name} ({type(before).__name__}), "
                 "expected a linear convolution or dense layer"
             )
-        if consumers[before.name] > 1:
+        if len(read_by[before.name]) > 1:
             raise ModelError(
                 f"the output of {before.name} is also read without {layer.name}, so that they cannot become one layer"
             )
@@ -81,7 +63,7 @@ def _rebuild(model: tf_keras.Model, replace: Replacement) -> tf_keras.Model:
     `replace` gives for a layer the layers that stand in its place, with their weights; none at all
     for a layer that falls away, None for one that stays as it is.
     """
-    producers = _producers(model)
+    made_from = producers(model)
     tensors: dict[str, Any] = {}
     weights: list[tuple[layers.Layer, list[np.ndarray]]] = []
     for layer in model.layers:
@@ -90,7 +72,7 @@ def _rebuild(model: tf_keras.Model, replace: Replacement) -> tf_keras.Model:
                 layer.input_shape[0][1:], dtype=layer.dtype, name=layer.name
             )
             continue
-        inputs = [tensors[parent.name] for parent in producers[layer.name]]
+        inputs = [tensors[parent.name] for parent in made_from[layer.name]]
         tensor = inputs if len(inputs) > 1 else inputs[0]
         stand_ins = replace(layer)
         if stand_ins is None:
@@ -125,7 +107,7 @@ def fold(model: tf_keras.Model) -> tf_keras.Model:
     ModelError
         A batch normalisation stands where it cannot be folded.
     """
-    takes_in = _normalised_by(model, _producers(model))
+    takes_in = _normalised_by(model)
 
     def replace(layer: layers.Layer) -> list[tuple[layers.Layer, list[np.ndarray]]] | None:
         if isinstance(layer, layers.BatchNormalization):
@@ -161,13 +143,13 @@ def classifier_as_convolution(model: tf_keras.Model) -> tf_keras.Model:
     ModelError
         A dense layer stands elsewhere than between a global average and the output.
     """
-    producers = _producers(model)
+    made_from = producers(model)
     averages = set()
     for layer in model.layers:
         if isinstance(layer, layers.Dense):
-            (before,) = producers[layer.name]
+            (before,) = made_from[layer.name]
             while isinstance(before, layers.Dropout):
-                (before,) = producers[before.name]
+                (before,) = made_from[before.name]
             if not isinstance(before, layers.GlobalAveragePooling2D):
                 raise ModelError(
                     f"dense layer {layer.name} does not follow a global average, it cannot be a convolution of 1×1"

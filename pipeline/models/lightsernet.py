@@ -4,6 +4,7 @@ Three parallel paths look at time (11×1), frequency (1×9) and both (3×3); the
 concatenated and go through four blocks of convolution and one of 1×1, then a global average.
 """
 
+import numpy as np
 import tf_keras
 from tf_keras import layers
 
@@ -36,7 +37,7 @@ def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_k
     l2 = tf_keras.regularizers.L2(p.l2)
     inputs = layers.Input((frames, bins, 1), name="features")
     paths = [
-        layers.AveragePooling2D((2, 2), padding="same", name=f"{name}_pool")(
+        layers.AveragePooling2D(tuple(p.stem_pool), padding="same", name=f"{name}_pool")(
             convolution(inputs, p.stem_filters, kernel, name)
         )
         for name, kernel in STEM_KERNELS.items()
@@ -58,6 +59,23 @@ def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_k
         name="emotion",
     )(x)
     return tf_keras.Model(inputs, outputs, name="light_sernet")
+
+
+def with_dropout_mask(model: tf_keras.Model) -> tf_keras.Model:
+    """`model` with a second input that takes the place of its dropout; the layers are the same.
+
+    The layer's own random state cannot be put into a checkpoint.
+    """
+    averages = model.get_layer("head_pool").output
+    mask = layers.Input(averages.shape[1:], name="mask")
+    masked = layers.Multiply(name="masked")([averages, mask])
+    return tf_keras.Model([*model.inputs, mask], model.get_layer("emotion")(masked))
+
+
+def dropout_mask(clips: int, p: Model, rng: np.random.Generator) -> np.ndarray:
+    """What dropout multiplies the averages by [shape=(clips, head_filters)], 1 in the mean."""
+    kept = rng.random((clips, p.head_filters)) >= p.dropout
+    return (kept / (1 - p.dropout)).astype(np.float32)
 
 
 def macs(model: tf_keras.Model) -> int:

@@ -27,8 +27,10 @@ from tensorflow_model_optimization.python.core.quantization.keras.graph_transfor
 )
 from tf_keras import layers
 
+from pipeline.dataset import Data
 from pipeline.errors import ModelError
-from pipeline.models.training import EVALUATION_BATCH, Data, deterministic
+from pipeline.models.inference import BATCH, deterministic
+from pipeline.models.topology import consumers
 from pipeline.params import Quantize
 
 _quantizers = tfmot.quantization.keras.quantizers
@@ -109,20 +111,12 @@ class _Scheme(default_8bit_quantize_scheme.Default8BitQuantizeScheme):
 CONFIGS = {config.__name__: config for config in (KeepScale, OwnScale, KernelOnly, KernelAndScale)}
 
 
-def _consumers(model: tf_keras.Model) -> dict[str, list[layers.Layer]]:
-    consumers: dict[str, list[layers.Layer]] = {layer.name: [] for layer in model.layers}
-    for layer in model.layers:
-        for parent in layer.inbound_nodes[0].parent_nodes:
-            consumers[parent.layer.name].append(layer)
-    return consumers
-
-
-def _reaches_concatenation(layer: layers.Layer, consumers: dict[str, list[layers.Layer]]) -> bool:
+def _reaches_concatenation(layer: layers.Layer, read_by: dict[str, list[layers.Layer]]) -> bool:
     """Whether the layer's output, through layers that keep its scale, is read by a concatenation."""
-    for consumer in consumers[layer.name]:
+    for consumer in read_by[layer.name]:
         if isinstance(consumer, layers.Concatenate):
             return True
-        if isinstance(consumer, _KEEP_SCALE) and _reaches_concatenation(consumer, consumers):
+        if isinstance(consumer, _KEEP_SCALE) and _reaches_concatenation(consumer, read_by):
             return True
     return False
 
@@ -135,19 +129,19 @@ def plan(model: tf_keras.Model) -> dict[str, tfmot.quantization.keras.QuantizeCo
     ModelError
         The graph has a layer that this plan does not know, or normalisation that is not folded.
     """
-    consumers = _consumers(model)
+    read_by = consumers(model)
     chosen: dict[str, tfmot.quantization.keras.QuantizeConfig] = {}
     for layer in model.layers:
         if isinstance(layer, layers.InputLayer):
             continue
         if isinstance(layer, layers.Conv2D):
-            activated = [type(follower) for follower in consumers[layer.name]] == [layers.ReLU]
+            activated = [type(follower) for follower in read_by[layer.name]] == [layers.ReLU]
             chosen[layer.name] = KernelOnly() if activated else KernelAndScale()
         elif isinstance(layer, (*_KEEP_SCALE, layers.Activation)):
             # The softmax at the end has the fixed scale of probabilities.
             chosen[layer.name] = KeepScale()
         elif isinstance(layer, layers.ReLU):
-            shared = _reaches_concatenation(layer, consumers)
+            shared = _reaches_concatenation(layer, read_by)
             chosen[layer.name] = KeepScale() if shared else OwnScale()
         elif isinstance(layer, layers.Concatenate | layers.GlobalAveragePooling2D):
             chosen[layer.name] = OwnScale()
@@ -192,8 +186,8 @@ def calibrate(quantized: tf_keras.Model, folded: tf_keras.Model, x: np.ndarray) 
     observed = tf_keras.Model(folded.inputs, [folded.get_layer(name).output for name in names])
     low = dict.fromkeys(names, 0.0)  # a range holds zero
     high = dict(low)
-    for start in range(0, len(x), EVALUATION_BATCH):
-        tensors = observed.predict_on_batch(x[start : start + EVALUATION_BATCH])
+    for start in range(0, len(x), BATCH):
+        tensors = observed.predict_on_batch(x[start : start + BATCH])
         for name, tensor in zip(names, tensors, strict=True):
             low[name] = min(low[name], float(tensor.min()))
             high[name] = max(high[name], float(tensor.max()))

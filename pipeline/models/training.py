@@ -1,29 +1,39 @@
-"""Training one network on one fold."""
+"""Training one network on one fold, going on from where an interrupted run had got to."""
 
+import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
+import joblib
 import numpy as np
-import tensorflow as tf
 import tf_keras
 from tf_keras import mixed_precision
 
-from pipeline.models import lightsernet, losses
+from pipeline.dataset import Data
+from pipeline.models import augment, lightsernet, losses
+from pipeline.models.inference import deterministic, predict
 from pipeline.models.schedule import learning_rate
-from pipeline.params import Model, Train
+from pipeline.params import Augment, Features, Model, Train
 
-EVALUATION_BATCH = 128
+CHECKPOINT_SECONDS = 20.0  # an interruption costs about this much training at most
 
 
 @dataclass(frozen=True)
-class Data:
-    """Clips of one side of a fold: `x` [shape=(clips, frames, bins, 1)], `y` class numbers."""
+class Recipe:
+    """The sections of params.yaml that say how to train."""
 
-    x: np.ndarray
-    y: np.ndarray
+    sample_rate: int
+    features: Features
+    model: Model
+    train: Train
+    augment: Augment
 
-    def __len__(self) -> int:
-        return len(self.y)
+    @property
+    def hop(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.features.hop_length / self.sample_rate
 
 
 @dataclass(frozen=True)
@@ -46,38 +56,160 @@ class Outcome:
     paper_probabilities: np.ndarray | None
 
 
-def deterministic(seed: int) -> None:
-    """The same seed gives the same bits, on one machine, whatever ran before in this process."""
-    tf_keras.backend.clear_session()
-    tf_keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
+@dataclass
+class _Best:
+    """The epoch with the best accuracy on one side of the fold."""
+
+    accuracy: float = -1.0
+    epoch: int = 0
+    weights: list[np.ndarray] = field(default_factory=list)
+    probabilities: np.ndarray | None = None
 
 
-def predict(model: tf_keras.Model, x: np.ndarray) -> np.ndarray:
-    """Probabilities [shape=(clips, classes)] of `x` [shape=(clips, frames, bins, 1)]."""
-    return model.predict(x, batch_size=EVALUATION_BATCH, verbose=0)
+@dataclass
+class _Progress:
+    """All that the rest of a training depends on.
+
+    weights : those that training moves
+    kept : those that would ship if it ended now; the mean of the last epochs where that is asked for
+    optimizer : its variables, in order
+    """
+
+    weights: list[np.ndarray]
+    kept: list[np.ndarray]
+    optimizer: list[np.ndarray] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, _Best] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        return len(self.history)
 
 
-class _Watcher(tf_keras.callbacks.Callback):
-    """Looks at a side of the fold after each epoch; it writes only into itself and the log."""
+class _Training:
+    """A network on its way through the epochs of one fold.
 
-    def __init__(self, name: str, side: Data) -> None:
-        super().__init__()
-        self.name, self.side = name, side
-        self.best_accuracy = -1.0
-        self.best_epoch = 0
-        self.best_probabilities: np.ndarray | None = None
-        self.best_weights: list[np.ndarray] = []
+    What is drawn in an epoch (the order of the clips, augmentation, dropout) follows from the seed
+    and the epoch's number alone: `progress` is all that another process needs to go on.
+    """
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        probabilities = predict(self.model, self.side.x)
-        accuracy = float(np.mean(probabilities.argmax(axis=1) == self.side.y))
-        if logs is not None:
-            logs[f"{self.name}_accuracy"] = accuracy
-        if accuracy > self.best_accuracy:
-            self.best_accuracy, self.best_epoch = accuracy, epoch + 1
-            self.best_probabilities = probabilities
-            self.best_weights = self.model.get_weights()
+    def __init__(
+        self, data: Data, sides: dict[str, Data], classes: int, recipe: Recipe, seed: int
+    ) -> None:
+        self._data, self._sides, self._recipe, self._seed = data, sides, recipe, seed
+        p = recipe.train
+        deterministic(seed)
+        _, frames, bins, _ = data.x.shape
+        mixed_precision.set_global_policy("mixed_bfloat16" if p.precision == "bfloat16" else "float32")  # fmt: skip
+        try:
+            self._network = lightsernet.build(frames, bins, classes, recipe.model, seed)
+            self._trained = lightsernet.with_dropout_mask(self._network)
+        finally:
+            mixed_precision.set_global_policy("float32")
+        self._optimizer = tf_keras.optimizers.AdamW(p.learning_rate, weight_decay=p.weight_decay)
+        self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        self._trained.compile(self._optimizer, losses.make(p), metrics=["accuracy"])
+        self._optimizer.build(self._trained.trainable_variables)
+        self._labels = np.eye(classes, dtype=np.float32)[data.y]
+        counts = np.bincount(data.y, minlength=classes)
+        self._class_weights = len(data) / (classes * np.maximum(counts, 1))
+        start = self._network.get_weights()
+        self.progress = _Progress(start, start, best={name: _Best() for name in sides})
+
+    def resume(self, progress: _Progress) -> None:
+        """Go on from what another process had reached."""
+        self.progress = progress
+        self._network.set_weights(progress.weights)
+        for variable, value in zip(self._optimizer.variables, progress.optimizer, strict=True):
+            variable.assign(value)
+
+    def epoch(self) -> None:
+        """Once more through the clips, then a look at the other sides."""
+        self._network.set_weights(self.progress.weights)
+        row = self._learn()
+        self.progress.weights = self._network.get_weights()
+        self.progress.optimizer = [variable.numpy() for variable in self._optimizer.variables]
+        self._average()
+        self._network.set_weights(self.progress.kept)
+        for name, side in self._sides.items():
+            probabilities = predict(self._network, side.x)
+            accuracy = row[f"{name}_accuracy"] = float(np.mean(probabilities.argmax(axis=1) == side.y))  # fmt: skip
+            if accuracy > self.progress.best[name].accuracy:
+                self.progress.best[name] = _Best(accuracy, int(row["epoch"]), self.progress.kept, probabilities)  # fmt: skip
+        self.progress.history.append(row)
+
+    def _learn(self) -> dict[str, float]:
+        """Steps through all clips, in an order of their own and augmented anew."""
+        recipe, p, done = self._recipe, self._recipe.train, self.progress.epochs
+        rng = np.random.default_rng((self._seed, done))
+        order = rng.permutation(len(self._data))
+        x, y = augment.clips(
+            self._data.x[order],
+            self._labels[order],
+            recipe.augment,
+            recipe.features,
+            recipe.hop,
+            rng,
+        )
+        mask = lightsernet.dropout_mask(len(x), recipe.model, rng)
+        weights = (y @ self._class_weights).astype(np.float32) if p.class_weights else None
+        self._trained.reset_metrics()
+        for start in range(0, len(x), p.batch_size):
+            batch = slice(start, start + p.batch_size)
+            self._optimizer.learning_rate.assign(learning_rate(done + start / len(x), p))
+            loss, accuracy = self._trained.train_on_batch(
+                [x[batch], mask[batch]],
+                y[batch],
+                sample_weight=None if weights is None else weights[batch],
+                reset_metrics=False,
+            )
+        return {
+            "epoch": done + 1,
+            "learning_rate": learning_rate(done, p),
+            "train_loss": float(loss),
+            "train_accuracy": float(accuracy),
+        }
+
+    def _average(self) -> None:
+        """Stochastic weight averaging (Izmailov et al., UAI 2018), batch statistics included."""
+        p, progress = self._recipe.train, self.progress
+        number = (
+            progress.epochs + 1 - (p.epochs - p.averaged_epochs)
+        )  # of this epoch among those averaged
+        progress.kept = progress.weights if number <= 1 else [
+            mean + (weight - mean) / number
+            for mean, weight in zip(progress.kept, progress.weights, strict=True)
+        ]  # fmt: skip
+
+
+class _Checkpoint:
+    """A file that holds the progress of one training, whole or not at all."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._written = time.monotonic()
+
+    def load(self) -> _Progress | None:
+        if self._file is None or not self._file.is_file():
+            return None
+        progress: _Progress = joblib.load(self._file)
+        return progress
+
+    def save_if_due(self, progress: _Progress) -> None:
+        if self._file is None or time.monotonic() - self._written < CHECKPOINT_SECONDS:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._file.with_suffix(f".{os.getpid()}.partial")
+        try:
+            joblib.dump(progress, partial)
+            partial.replace(self._file)
+        finally:
+            partial.unlink(missing_ok=True)
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
 
 
 def fit(
@@ -85,11 +217,12 @@ def fit(
     validation: Data | None,
     test: Data | None,
     classes: int,
-    model_params: Model,
-    p: Train,
+    recipe: Recipe,
     seed: int,
     version: str,
-    on_epoch: Callable[[], object],
+    epochs: int | None = None,
+    checkpoints: Path | None = None,
+    on_epoch: Callable[[], object] = lambda: None,
 ) -> Outcome:
     """Train a network on one fold.
 
@@ -100,47 +233,38 @@ def fit(
     ----------
     train, validation, test : the sides of the fold; without validation the last epoch is kept
     classes : how many
-    seed : of initial weights, shuffling and dropout
+    seed : of initial weights, shuffling, augmentation and dropout
     version : stands for the code, for whoever keeps the result
+    epochs : how many of the schedule's `train.epochs` to run; None: all
+    checkpoints : folder where the progress is kept while the training lasts; None: nowhere
     on_epoch : called after each epoch
     """
-    deterministic(seed)
-    _, frames, bins, _ = train.x.shape
-    mixed_precision.set_global_policy("mixed_bfloat16" if p.precision == "bfloat16" else "float32")
-    try:
-        model = lightsernet.build(frames, bins, classes, model_params, seed)
-    finally:
-        mixed_precision.set_global_policy("float32")
-    model.compile(tf_keras.optimizers.Adam(p.learning_rate), losses.make(p), metrics=["accuracy"])
-    watchers = [
-        _Watcher(name, side)
+    sides = {
+        name: side
         for name, side in (("validation", validation), ("test", test))
         if side is not None and len(side)
-    ]
-    history = model.fit(
-        train.x,
-        np.eye(classes, dtype=np.float32)[train.y],
-        batch_size=p.batch_size,
-        epochs=p.epochs,
-        shuffle=True,
-        verbose=0,
-        callbacks=[
-            tf_keras.callbacks.LearningRateScheduler(lambda epoch: learning_rate(epoch, p)),
-            *watchers,
-            tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: on_epoch()),
-        ],
-    ).history
-    watched = {watcher.name: watcher for watcher in watchers}
-    chosen = watched.get("validation")
-    paper = watched.get("test")
-    names = {"loss": "train_loss", "accuracy": "train_accuracy", "lr": "learning_rate"}
-    return Outcome(
-        weights=chosen.best_weights if chosen else model.get_weights(),
-        chosen_epoch=chosen.best_epoch if chosen else p.epochs,
-        history=[
-            {"epoch": epoch + 1, **{names.get(k, k): float(v[epoch]) for k, v in history.items()}}
-            for epoch in range(p.epochs)
-        ],
-        paper_epoch=paper.best_epoch if paper else None,
-        paper_probabilities=paper.best_probabilities if paper else None,
+    }
+    training = _Training(train, sides, classes, recipe, seed)
+    key = joblib.hash((train, validation, test, classes, recipe, seed, version, epochs))
+    checkpoint = _Checkpoint(checkpoints / f"{key}.joblib" if checkpoints else None)
+    if (reached := checkpoint.load()) is not None:
+        training.resume(reached)
+    patience = recipe.train.patience
+    while training.progress.epochs < (epochs or recipe.train.epochs):
+        training.epoch()
+        on_epoch()
+        checkpoint.save_if_due(training.progress)
+        waited = training.progress.epochs - training.progress.best["validation"].epoch if "validation" in sides else 0  # fmt: skip
+        if patience is not None and waited >= patience:
+            break
+    progress = training.progress
+    chosen, paper = progress.best.get("validation"), progress.best.get("test")
+    outcome = Outcome(
+        weights=chosen.weights if chosen else progress.kept,
+        chosen_epoch=chosen.epoch if chosen else progress.epochs,
+        history=progress.history,
+        paper_epoch=paper.epoch if paper else None,
+        paper_probabilities=paper.probabilities if paper else None,
     )
+    checkpoint.remove()
+    return outcome
