@@ -1,0 +1,135 @@
+"""Runs side by side, and runs that two people share through git and an S3 server."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import psutil
+import pytest
+from conftest import environment, ran, results, set_params, shell
+from moto.server import ThreadedMotoServer
+
+SWEEP = {"four": 4, "six": 6}  # convert.representative_clips
+DEADLINE = 60  # seconds for the last of a queue's processes to end, on a busy machine
+
+
+def users_of(cache: Path) -> list[psutil.Process]:
+    """The processes that were started with this SERNET_CACHE."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("SERNET_CACHE") == str(cache):
+                found.append(process)
+        except psutil.Error:  # it has ended, or is another user's
+            continue
+    return found
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache that runs share; no process that uses it outlives the test."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("SERNET_CACHE", str(folder))
+    yield folder
+    for process in users_of(folder):
+        process.kill()
+
+
+def test_queued_sweeps_at_once_end_like_one_after_the_other(copied: Path, cache: Path) -> None:
+    twin = copied.with_name("twin")
+    shutil.copytree(copied, twin)
+    for name, clips in SWEEP.items():
+        shell(f"dvc exp run --queue --name {name} -S convert.representative_clips={clips}", copied)
+    for _ in SWEEP:
+        # The workers hold the output's pipe, so this returns when the last has ended. One may end
+        # early, over a message that another is still writing, a race within DVC: start again.
+        shell("dvc queue start -j 2", copied)
+        status = shell("dvc queue status", copied).stdout
+        if "Queued" not in status:
+            break
+    assert status.count("Success") == len(SWEEP), status
+    assert len(list((copied / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.out"))) == 2
+    _, running = psutil.wait_procs(users_of(cache), DEADLINE)
+    assert running == []
+    for name, clips in SWEEP.items():
+        shell(f"dvc exp apply {name}", copied)
+        set_params(twin, convert__representative_clips=clips)
+        assert ran(shell("dvc repro", twin).stdout) == ["convert", "evaluate", "export"]
+        assert results(copied) == results(twin)
+
+
+def test_two_runs_share_one_cache_without_harm(copied: Path, cache: Path) -> None:
+    twin = copied.with_name("twin")
+    shutil.copytree(copied, twin)
+    stages = [
+        subprocess.Popen([sys.executable, "-m", "pipeline.features"], cwd=folder, env=environment())
+        for folder in (copied, twin)
+    ]
+    assert [stage.wait() for stage in stages] == [0, 0]
+    for folder in (copied, twin):
+        assert shell("dvc status features", folder).stdout.strip().endswith("up to date.")
+    assert "18 from the cache" in shell("python -m pipeline.features", copied).stdout
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """An empty bucket of an S3 server on this machine: the server's address, the bucket's name."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="results")
+        yield address, "results"
+    finally:
+        server.stop()
+
+
+def test_a_colleague_pulls_results_and_experiments_and_reruns_nothing(
+    copied: Path, bucket: tuple[str, str], tmp_path: Path
+) -> None:
+    address, name = bucket
+    shell(
+        f"dvc remote add --default s3 s3://{name}/sernet && "
+        f"dvc remote modify s3 endpointurl {address} && git commit -qam remote && "
+        "git init -q --bare ../origin && git remote add origin ../origin && git push -q origin HEAD",
+        copied,
+    )
+    experiment = shell("dvc exp run --name stack -S evaluate.stack_bytes=4096", copied).stdout
+    assert ran(experiment) == ["evaluate", "export"]
+    shell("dvc exp push origin stack", copied)
+    tried = results(copied)
+    shell("git checkout -q . && dvc checkout -q && dvc push", copied)
+
+    clone = tmp_path / "clone"
+    shell(f"git clone -q origin '{clone}'", tmp_path)
+    assert not (clone / "models/tflite").exists()
+    shell("dvc pull", clone)
+    assert "up to date" in shell("dvc repro", clone).stdout
+    assert results(clone) == results(copied)
+
+    shell("dvc exp pull origin stack && dvc exp apply stack", clone)
+    assert ran(shell("dvc repro", clone).stdout) == []
+    assert results(clone) == tried
+    assert results(clone)["metrics.json"] != results(copied)["metrics.json"]
+
+
+def test_what_was_not_pushed_is_named(copied: Path, bucket: tuple[str, str]) -> None:
+    address, name = bucket
+    shell(
+        f"dvc remote add --default s3 s3://{name}/sernet && "
+        f"dvc remote modify s3 endpointurl {address} && dvc push && rm -rf .dvc/cache data/features",
+        copied,
+    )
+    s3 = boto3.client("s3", endpoint_url=address)
+    for item in s3.list_objects_v2(Bucket=name)["Contents"]:
+        s3.delete_object(Bucket=name, Key=item["Key"])
+    failed = shell("dvc pull", copied, check=False)
+    assert failed.returncode != 0
+    assert "data/features" in failed.stderr
+    assert "Traceback" not in failed.stderr
