@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline import paths
-from pipeline.commands import device, results
+from pipeline.commands import device, parameters, results
 from pipeline.errors import SernetError, run
 
 app = typer.Typer(
@@ -24,11 +24,11 @@ app = typer.Typer(
 )
 
 STAGES = {
-    "ingest": "Decode the corpus to mono audio at one rate, and write the manifest.",
-    "validate": "Check manifest, audio and split; write the page reports/validation.html.",
-    "features": "Compute one array of features per clip, from the cache where it can.",
+    "ingest": "Decode the corpus to mono audio at one rate.",
+    "validate": "Check manifest, audio and split; write a page of it.",
+    "features": "Compute the network's input for each clip.",
     "train": "Train one float model per fold and one on all speakers.",
-    "fold": "Fold batch normalisation into the convolutions and measure the difference.",
+    "fold": "Fold batch normalisation into the convolutions.",
     "quantize": "Fine-tune the folded models for eight bits.",
     "convert": "Write the flatbuffers and choose the int8 model that ships.",
     "evaluate": "Score every test clip once, and measure memory on the board.",
@@ -106,7 +106,7 @@ def app_command(
     ] = paths.MODEL,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8484,
 ) -> None:
-    """Serve a page on this machine that shows what the model hears in a recording."""
+    """Serve a page on this machine: what is heard in a recording."""
     from pipeline.app import serve
 
     serve(model, port)
@@ -114,6 +114,7 @@ def app_command(
 
 app.add_typer(results.app)
 app.add_typer(device.app)
+app.add_typer(parameters.app)
 
 
 def main() -> None:

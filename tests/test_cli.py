@@ -1,6 +1,8 @@
 """The command line where no model is needed."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +29,28 @@ def test_help_imports_nothing_heavy(project: Path) -> None:
         [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True
     ).stdout
     assert printed.strip() == "0 []"
+
+
+@pytest.mark.parametrize(
+    ("importing_tensorflow", "status", "said"),
+    [
+        ("os.kill(os.getpid(), signal.SIGINT)", -signal.SIGINT, r"sernet: interrupted, .*\n"),
+        ("raise RuntimeError('a bug')", 1, r"(?s)Traceback .*RuntimeError: a bug\n"),
+    ],
+)
+def test_an_interrupt_while_a_stage_still_imports_is_one_line(
+    tmp_path: Path, importing_tensorflow: str, status: int, said: str
+) -> None:
+    (tmp_path / "tensorflow.py").write_text(f"import os, signal\n{importing_tensorflow}\n")
+    stage = subprocess.run(
+        [sys.executable, "-m", "pipeline.train"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert stage.returncode == status
+    assert re.fullmatch(said, stage.stderr)
 
 
 def test_doctor_finds_this_environment_whole(project: Path) -> None:
