@@ -6,14 +6,10 @@ from typing import Annotated
 import typer
 
 from pipeline import paths
-from pipeline.commands import read_json
+from pipeline.commands import Write, print_or_write, read_json
 
 app = typer.Typer()
 PANEL = "Results"
-
-Write = Annotated[
-    Path | None, typer.Option(help="A Markdown file with the two marks of what is printed.")
-]
 
 
 @app.command(rich_help_panel=PANEL)
@@ -31,7 +27,7 @@ def report(
     ] = None,
     audio: Annotated[bool, typer.Option(help="Whether recordings stand in the page.")] = True,
 ) -> None:
-    """Print the result as a table, compare it with a revision, or write it as a page."""
+    """Print the result, compare it with a revision, or write a page."""
     if html:
         from pipeline.reporting import page
 
@@ -66,7 +62,10 @@ def compare(
     b: Annotated[str, typer.Argument(help="Another, on the same clips.")],
     model: Annotated[str, typer.Option(help="float, ptq, qat, int8.")] = "int8",
 ) -> None:
-    """Say whether two runs on the same clips differ by more than chance, speaker by speaker."""
+    """Say whether two runs differ by more than chance.
+
+    They have to be on the same clips; their answers are exchanged speaker by speaker.
+    """
     from pipeline.reporting.runs import compared
 
     typer.echo(compared(a, b, model))
@@ -79,42 +78,44 @@ def results(
     """Print the committed runs in experiments/ as a Markdown table."""
     from pipeline.reporting import experiments, tables
 
-    _print_or_write(tables.results(experiments.read(experiments.FOLDER)[0]), "results", write)
+    print_or_write(tables.results(experiments.read(experiments.FOLDER)[0]), "results", write)
 
 
 @app.command("tables", rich_help_panel=PANEL)
 def tables_command(
     write: Write = None,
     picture: Annotated[Path | None, typer.Option(help="Also write Table 1 as this SVG.")] = None,
+    costs: Annotated[
+        Path | None, typer.Option(help="Also write the runs against their costs as this SVG.")
+    ] = None,
 ) -> None:
     """Print the paper's Tables 1 to 4 beside ours, as Markdown."""
-    from pipeline.reporting import experiments, tables
+    from pipeline.reporting import experiments, pareto, tables
 
     rows, peers = experiments.read(experiments.FOLDER)
-    _print_or_write(tables.tables(rows, peers), "tables", write)
+    print_or_write(tables.tables(rows, peers), "tables", write)
     if picture:
         picture.write_text(tables.picture(rows), "utf-8")
+    if costs:
+        costs.write_text(pareto.picture(rows), "utf-8")
+
+
+@app.command("ablation", rich_help_panel=PANEL)
+def ablation_command(write: Write = None) -> None:
+    """Print what was tried on the development speakers, as Markdown."""
+    from pipeline.reporting import ablation
+
+    print_or_write(ablation.table(ablation.plan(), ablation.read()), "ablation", write)
 
 
 @app.command(rich_help_panel=PANEL)
 def memory(
     write: Write = None,
 ) -> None:
-    """Print what the network takes plain, tiled and streaming, as measured for the project."""
+    """Print the measured memory of the network, plain to streaming."""
     from pipeline.reporting.memory import render
 
-    _print_or_write(render(), "memory", write)
-
-
-def _print_or_write(table: str, name: str, document: Path | None) -> None:
-    from pipeline.reporting.tables import written_into
-
-    if document is None:
-        typer.echo(table)
-        return
-    command = f"{name} --write {document.as_posix()}"
-    text = paths.require(document).read_text("utf-8")
-    document.write_text(written_into(text, name, command, table), "utf-8")
+    print_or_write(render(), "memory", write)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -122,7 +123,7 @@ def queue(
     names: Annotated[list[str], typer.Argument(help="Rows of experiments/rows.yaml.")],
     path: Annotated[str | None, typer.Option(help="Where the corpus lies.")] = None,
 ) -> None:
-    """Queue named runs as DVC experiments; `dvc queue start` runs them."""
+    """Queue named runs; `dvc queue start` runs them."""
     from pipeline.reporting import experiments
 
     for name in names:
@@ -132,7 +133,7 @@ def queue(
 
 @app.command(rich_help_panel=PANEL)
 def keep(name: Annotated[str, typer.Argument(help="A row of experiments/rows.yaml.")]) -> None:
-    """Keep the results in the working tree as those of a named run, to be committed."""
+    """Keep the working tree's results as those of a named run."""
     from pipeline.reporting import experiments
 
     typer.echo(f"kept in {experiments.keep(name)}")

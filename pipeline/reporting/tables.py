@@ -24,7 +24,7 @@ MODELS = {
 }
 
 
-def _table(columns: list[str], rows: list[list[str]], numbers: int) -> str:
+def markdown(columns: list[str], rows: list[list[str]], numbers: int) -> str:
     """Markdown; all but the first columns, the last `numbers`, are set flush right."""
     rule = ["---"] * (len(columns) - numbers) + ["--:"] * numbers
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows))
@@ -63,7 +63,7 @@ def results(rows: dict[str, Row]) -> str:
             )
             corpus = ""
     columns = ["corpus", "model", "protocol", "UA %", "95 % interval", "UA over folds, mean ± deviation", "WA %", "F1 %", "file, bytes"]  # fmt: skip
-    return _table(columns, lines, 6)
+    return markdown(columns, lines, 6)
 
 
 def table_1(rows: dict[str, Row]) -> str:
@@ -93,7 +93,7 @@ def table_1(rows: dict[str, Row]) -> str:
         "corpus", "row", "printed: UA %", "WA %", "F1 %", "ours, paper's protocol: UA %", "WA %",
         "ours, honest: UA % (95 %)", "WA %", "int8, honest: UA % (95 %)", "int8 file, bytes",
     ]  # fmt: skip
-    return _table(columns, lines, 9)
+    return markdown(columns, lines, 9)
 
 
 def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
@@ -115,7 +115,7 @@ def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
             [title, "honest", megabytes, f"{shipped['ua']:.2f} ({_between(shipped)})"]
             + [_percent(shipped[score]) for score in ("wa", "f1")]
         )
-    return _table(["system", "protocol", "file, MB", "UA %", "WA %", "F1 %"], lines, 4)
+    return markdown(["system", "protocol", "file, MB", "UA %", "WA %", "F1 %"], lines, 4)
 
 
 def tables(rows: dict[str, Row], peers: list[Peers]) -> str:

@@ -1,0 +1,101 @@
+"""What each part of the recipe is worth, on speakers that are set apart for choosing.
+
+    dvc repro ingest                          # of the corpus in params.yaml
+    python -m benchmarks.ablation emodb4      # trains, and writes experiments/ablation.json
+
+Each variant of experiments/ablation.yaml trains float models on the development speakers alone,
+leaves one of them out at a time, and is scored at the last epoch. The other speakers are not read:
+they are for the runs that come after all choices. What was trained is kept, so that an interrupted
+run goes on where it was.
+"""
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tf_keras
+from sklearn.metrics import recall_score
+
+from pipeline import manifest, params
+from pipeline.audio.front_end import CachedFrontEnd
+from pipeline.dataset import Data
+from pipeline.errors import run
+from pipeline.features import compute_all
+from pipeline.mcu import arena
+from pipeline.models import folds, lightsernet
+from pipeline.models.folding import classifier_as_convolution, fold
+from pipeline.models.folds import Job
+from pipeline.models.inference import predict
+from pipeline.models.training import Recipe
+from pipeline.outputs import staged
+from pipeline.params import Params
+from pipeline.paths import CLIPS
+from pipeline.reporting import ablation
+from pipeline.tflite import converter, graph
+
+CALIBRATION = 100  # clips
+
+
+def features(rows: pd.DataFrame, p: Params) -> np.ndarray:
+    """Of the clips in `rows` [shape=(clips, frames, bins, 1)]."""
+    front_end = CachedFrontEnd(p.input_len, p.sample_rate, p.features)
+    return np.stack([x for _, x, _ in compute_all(rows, CLIPS, front_end)])[..., np.newaxis]
+
+
+def costs(network: tf_keras.Model, clips: np.ndarray) -> dict[str, int]:
+    """What the network takes of a board; `clips` set the ranges of the int8 model."""
+    content = converter.to_int8(classifier_as_convolution(fold(network)), clips)
+    return {
+        "macs": graph.read(content).macs(),
+        "flash_bytes": len(content),
+        "arena_bytes": arena.smallest(content).bytes,
+    }
+
+
+def measure(rows: pd.DataFrame, p: Params, seeds: list[int]) -> dict[str, Any]:
+    """Train with `p` on all but one of the speakers of `rows`, each in turn."""
+    labels = manifest.labels(rows)
+    y = rows["label"].map(labels.index).to_numpy()
+    x = features(rows, p)
+    recipe = Recipe(p.sample_rate, p.features, p.model, p.train, p.augment)
+    network = lightsernet.build(*x.shape[1:3], len(labels), p.model)
+    scores = []
+    for seed in seeds:
+        said = np.empty_like(y)
+        held_out = [(rows["speaker"] == name).to_numpy() for name in sorted(set(rows["speaker"]))]
+        jobs = [
+            Job(f"seed {seed}, speaker {n}", Data(x[~out], y[~out]), None, None, 100 * seed + n)
+            for n, out in enumerate(held_out)
+        ]
+        for out, outcome in zip(held_out, folds.train(jobs, len(labels), recipe), strict=True):
+            network.set_weights(outcome.weights)
+            said[out] = predict(network, x[out]).argmax(axis=1)
+        scores.append(round(100 * float(recall_score(y, said, average="macro")), 2))
+    return {
+        "ua": round(float(np.mean(scores)), 2),
+        "ua_of_seeds": scores,
+        **costs(network, x[:CALIBRATION]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("corpus", help="a corpus of experiments/ablation.yaml, ingested before")
+    name = parser.parse_args().corpus
+    plan = ablation.plan()
+    rows = manifest.read()
+    rows = rows[rows["speaker"].isin(plan.speakers)].reset_index(drop=True)
+    for variant, changes in plan.variants.items():
+        p = params.load(changes={**plan.corpora[name], **plan.base, **changes})
+        measured = {"set": changes, **measure(rows, p, plan.seeds)}
+        done = ablation.read()
+        done.setdefault(name, {})[variant] = measured
+        with staged(ablation.RESULTS) as (file,):
+            file.write_text(json.dumps(done, indent=2) + "\n", "utf-8")
+        print(f"{name}: {variant}: UA {measured['ua']:.2f} {measured['ua_of_seeds']}", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,98 @@
+"""Committed runs on one corpus against what their networks cost: a picture with the Pareto front."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from pipeline.reporting.experiments import Row
+
+COSTS = {
+    "macs": "multiply-accumulates",
+    "flash_bytes": "bytes of the model",
+    "arena_bytes": "bytes of arena",
+}
+WIDTH, HEIGHT, MARGIN = 300, 220, 56  # of one panel's plot and the room around it, pixels
+STEP = 5  # percent, of the axis of UA
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run: UA in percent of the int8 model that ships, honest protocol, with its 95 % interval."""
+
+    name: str
+    ua: float
+    low: float
+    high: float
+    costs: dict[str, int]
+
+
+def point(row: Row) -> Point:
+    """What a run that was made says."""
+    assert row.metrics is not None
+    ships, model, mcu = (row.metrics[key] for key in ("int8", "model", "mcu"))
+    costs = {"macs": model["macs"], "flash_bytes": model["flash_bytes"], "arena_bytes": mcu["arena_bytes"]}  # fmt: skip
+    return Point(row.name, ships["ua"], ships["ua_low"], ships["ua_high"], costs)
+
+
+def front(points: list[Point], cost: str) -> list[Point]:
+    """Of `points`, those that no other beats in UA at the same `cost` or less, cheapest first."""
+    best: list[Point] = []
+    for each in sorted(points, key=lambda each: (each.costs[cost], -each.ua)):
+        if not best or each.ua > best[-1].ua:
+            best.append(each)
+    return best
+
+
+def picture(rows: dict[str, Row]) -> str:
+    """A self-contained SVG: a line of panels for each corpus with two runs or more."""
+    of_corpus: dict[str, list[Point]] = {}
+    for row in rows.values():
+        if row.metrics is not None and row.set:
+            of_corpus.setdefault(row.corpus, []).append(point(row))
+    template = (files(__package__) / "pareto.svg.j2").read_text("utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    return environment.from_string(template).render(
+        rows=[
+            {"corpus": corpus, "panels": [_panel(points, cost) for cost in COSTS]}
+            for corpus, points in of_corpus.items()
+            if len(points) > 1
+        ],
+        width=WIDTH,
+        height=HEIGHT,
+        margin=MARGIN,
+    )
+
+
+def _panel(points: list[Point], cost: str) -> dict[str, Any]:
+    """Places in pixels within one plot."""
+    most = 1.1 * max(each.costs[cost] for each in points)
+    low = STEP * int(min(each.low for each in points) // STEP)
+    high = STEP * int(max(each.high for each in points) // STEP + 1)
+
+    def y(ua: float) -> float:
+        return round(HEIGHT * (high - ua) / (high - low), 1)
+
+    def placed(each: Point) -> dict[str, Any]:
+        return {
+            "x": round(WIDTH * each.costs[cost] / most, 1),
+            "y": y(each.ua),
+            "low": y(each.low),
+            "high": y(each.high),
+            "name": each.name,
+            "said": f"{each.name}: UA {each.ua:.2f} % ({each.low:.2f} to {each.high:.2f}), "
+            f"{each.costs[cost]:,} {COSTS[cost]}",
+        }
+
+    unit, name = (1e6, "M") if most > 1e7 else (1e3, "k")
+    return {
+        "title": COSTS[cost],
+        "points": [placed(each) for each in points],
+        "front": [placed(each) for each in front(points, cost)],
+        "x_ticks": [
+            {"x": round(WIDTH * share), "said": f"{most * share / unit:.0f} {name}"}
+            for share in (0, 0.25, 0.5, 0.75, 1)
+        ],
+        "y_ticks": [{"y": y(value), "said": value} for value in range(low, high + 1, STEP)],
+    }

@@ -1,0 +1,58 @@
+"""Runs against what their networks cost: the front, and the picture of it."""
+
+import xml.etree.ElementTree as ElementTree
+
+from conftest import ROOT
+
+from pipeline.reporting import experiments, pareto
+from pipeline.reporting.experiments import Row
+from pipeline.reporting.pareto import Point
+
+
+def run(name: str, ua: float, macs: int, corpus: str = "one") -> Row:
+    metrics = {
+        "int8": {"ua": ua, "ua_low": ua - 4, "ua_high": ua + 3},
+        "model": {"macs": macs, "flash_bytes": macs // 5},
+        "mcu": {"arena_bytes": macs // 10},
+    }
+    return Row(name, corpus, {"seed": 0}, None, metrics, {}, "")
+
+
+ROWS = {
+    "base": run("base", 70, 1_000_000),
+    "wide": run("wide", 69, 2_000_000),
+    "alone": run("alone", 50, 7, corpus="other"),
+}
+
+
+def test_the_front_holds_what_no_cheaper_network_beats() -> None:
+    points = [
+        Point(name, ua, ua, ua, {"macs": macs})
+        for name, ua, macs in [
+            ("small", 60, 1), ("dear", 59, 2), ("same", 60, 3), ("good", 70, 3), ("best", 71, 9),
+        ]
+    ]  # fmt: skip
+    assert [each.name for each in pareto.front(points, "macs")] == ["small", "good", "best"]
+
+
+def test_the_picture_has_each_run_at_its_cost_and_its_score() -> None:
+    drawn = ElementTree.fromstring(pareto.picture(ROWS))
+    svg = "{http://www.w3.org/2000/svg}"
+    said = [title.text for title in drawn.iter(f"{svg}title")]
+    assert len(said) == 1 + 3 * 2  # its own, and two networks against three costs
+    assert "wide: UA 69.00 % (65.00 to 72.00), 2,000,000 multiply-accumulates" in said
+    circles = {(mark.get("cx"), mark.get("cy")) for mark in drawn.iter(f"{svg}circle")}
+    # By hand: 300 pixels are 110 % of the dearest, 220 pixels the 10 points from 75 down to 65.
+    assert circles == {("136.4", "110.0"), ("272.7", "132.0")}
+    front = next(iter(drawn.iter(f"{svg}polyline")))
+    assert len(front.get("points", "").split()) == 1  # the wide one costs more and is worse
+
+
+def test_a_run_that_was_not_made_is_not_drawn() -> None:
+    not_run = Row("later", "one", {"seed": 0}, None, None, None, "")
+    assert pareto.picture({**ROWS, "later": not_run}) == pareto.picture(ROWS)
+
+
+def test_the_document_shows_the_committed_runs() -> None:
+    rows, _ = experiments.read(ROOT / "experiments")
+    assert pareto.picture(rows) == (ROOT / "docs" / "pareto.svg").read_text("utf-8")
