@@ -18,6 +18,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,7 +145,9 @@ def _cluster(address: str) -> Iterator[_Cluster]:
             "pip install 'distributed', or unset it to run on this machine"
         ) from None
     try:
-        asyncio.run(_knock(address))
+        # In a thread of its own: this one may have a running event loop, as in a notebook.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _knock(address)).result()
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise WorkersError(

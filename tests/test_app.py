@@ -451,7 +451,9 @@ def test_a_missing_model_and_an_impossible_port_are_named(tmp_path: Path) -> Non
 # In a browser
 
 
-@pytest.fixture(scope="session")
+# Not for the session: its driver is a running event loop in this thread, which other files' tests
+# would then find there.
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Chromium whose microphone hears the low tone."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -1,5 +1,6 @@
 """Where work runs does not show: processes of this machine, or a real Dask cluster of processes."""
 
+import asyncio
 import contextlib
 import importlib.metadata
 import os
@@ -299,6 +300,17 @@ def test_a_cluster_of_one_worker_does_the_work(
     assert list(workers.run(threading.get_ident, [()])) == [here]  # the negative control
     monkeypatch.setenv(VARIABLE, in_process(n_workers=1, threads_per_worker=1))
     assert here not in workers.run(threading.get_ident, [(), ()])
+
+
+def test_a_cluster_works_within_a_running_event_loop_as_of_a_notebook(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, cluster.scheduler_address)
+
+    async def cell() -> list[int]:
+        return list(workers.run(fails, [(0,), (1,)]))
+
+    assert asyncio.run(cell()) == [0, 1]
 
 
 def test_workers_that_run_two_tasks_at_once_are_refused(
