@@ -13,12 +13,14 @@ import argparse
 import json
 from typing import Any
 
+from pipeline import manifest, params  # before TensorFlow, which reads what this sets
+
+# isort: split
 import numpy as np
 import pandas as pd
 import tf_keras
 from sklearn.metrics import recall_score
 
-from pipeline import manifest, params
 from pipeline.audio.front_end import CachedFrontEnd
 from pipeline.dataset import Data
 from pipeline.errors import run

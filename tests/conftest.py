@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from pipeline.params import Params
 
 ROOT = Path(__file__).parent.parent
 CORPORA = ROOT.parent / "shared" / "corpora"
+HANGS = 900  # seconds after which a command is taken to hang, on a busy machine
 
 TOY: dict[str, dict[str, Any]] = {
     "model": {
@@ -142,12 +145,22 @@ def environment() -> dict[str, str]:
 
 
 def shell(command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user would; on failure the test shows what it printed."""
-    done = subprocess.run(
-        command, shell=True, cwd=cwd, text=True, capture_output=True, env=environment()
-    )
-    assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
+    """Run a command as a user would; on failure the test shows what it printed.
+
+    One that hangs is ended with all that it has started, and fails.
+    """
+    with subprocess.Popen(
+        command, shell=True, cwd=cwd, text=True, env=environment(), start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=HANGS)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    assert not check or process.returncode == 0, f"{command}\n{out}\n{err}"
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def new_project(folder: Path) -> Path:
