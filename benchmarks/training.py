@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import params
+from pipeline import THREADS, params
 from pipeline.dataset import Data
 from pipeline.models import files, folds, lightsernet
 from pipeline.models.folds import Job
@@ -47,7 +47,7 @@ def matrix_peak() -> float:
 
 def printed(command: list[str]) -> str:
     """What a command prints that may use all cores; the pipeline itself asks for one thread."""
-    env = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
+    env = {name: value for name, value in os.environ.items() if name not in THREADS}
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, env=env).stdout
 
 

@@ -7,9 +7,11 @@ from types import TracebackType
 
 # tensorflow-model-optimization works on Keras 2; TensorFlow reads this when it is first imported.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-# Sums are shared out among threads, so that the bits of a training depend on how many there are. One
-# gives the same bits on any number of cores; the cores are used by processes.
-os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+# Sums are shared out among threads, so that the last bits of a result depend on how many there are. One
+# gives the same bits on any number of cores, whatever the user's shell sets; the cores are used by
+# processes.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+os.environ.update(dict.fromkeys(THREADS, "1"))
 # TensorFlow logs of processors, missing GPUs and unknown attributes; what fails still raises.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -11,12 +11,15 @@ the arguments with the call, so that Dask can repeat it, and passes every failur
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import operator
 import os
 import platform
 import re
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -63,7 +66,7 @@ def run(
     Exception
         What `function` raised; calls that did not start are dropped.
     """
-    here = Path.cwd(), os.environ.get(CACHE)
+    here = Path.cwd(), os.environ.get(CACHE), os.getpid()
     tasks = (delayed(_as_here)(*here, function, arguments) for arguments in calls)
     address = os.environ.get(VARIABLE)
     if address:
@@ -78,14 +81,31 @@ def run(
 
 
 def _as_here(
-    folder: Path, cache: str | None, function: Callable[..., T], arguments: tuple[Any, ...]
-) -> T:
+    folder: Path, cache: str | None, caller: int, function: Callable[..., T], arguments: tuple[Any, ...]
+) -> T:  # fmt: skip
     """Call `function` as if in `folder` with SERNET_CACHE at `cache`, and with one thread."""
+    if os.getppid() == caller:  # a process of this machine, not of a cluster
+        _end_with(caller)
     os.environ.pop(CACHE, None)
     if cache is not None:
         os.environ[CACHE] = cache
     with contextlib.chdir(folder), threadpool_limits(1):
         return function(*arguments)
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """Let this process end, in a second, when the one that started it is killed.
+
+    Else it would work on beside the next run, and write into that one's outputs.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _unpacked(call: bytes) -> Any:

@@ -9,9 +9,9 @@ from conftest import new_project, ran, results, set_params, shell
 
 @pytest.fixture(scope="module")
 def second(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second clean run, in a folder of quite another name."""
+    """A second clean run: a folder of quite another name, a shell that asks for other threads."""
     folder = new_project(tmp_path_factory.mktemp("zweiter Lauf äöü") / "s")
-    shell("dvc repro", folder)
+    shell("OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 TF_NUM_INTRAOP_THREADS=2 dvc repro", folder)
     return folder
 
 

@@ -40,6 +40,15 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SERNET_CACHE", raising=False)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """Dask sets numbers of threads for its workers, and leaves them in this process's environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """Two worker processes; a task may outlive the death of one of them, not of two."""
