@@ -98,6 +98,14 @@ class Train(Section):
     patience: Count | None
     precision: Literal["float32", "bfloat16"]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "Train":
+        if self.averaged_epochs > self.epochs:
+            raise ValueError(
+                f"averaged_epochs ({self.averaged_epochs}) must not exceed epochs ({self.epochs})"
+            )
+        return self
+
 
 class Augment(Section):
     time_shift: NonNegative

@@ -2,11 +2,12 @@
 
 import pandas as pd
 
+import pipeline
 from pipeline import dataset, params, paths, splits, workers
 from pipeline.cache import cached, code_version
 from pipeline.dataset import Data
 from pipeline.errors import run
-from pipeline.models import files, inference, qat
+from pipeline.models import files, inference, qat, topology
 from pipeline.models.inference import predict
 from pipeline.models.qat import Tuned
 from pipeline.outputs import staged
@@ -33,8 +34,9 @@ def main() -> None:
     data = dataset.load()
     folds = splits.read()
     version = code_version(
-        qat, inference, packages=("tensorflow", "tf_keras", "tensorflow-model-optimization")
-    )
+        pipeline, qat, inference, topology,
+        packages=("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy"),
+    )  # fmt: skip
     sides = [data.rows(fold.train) for fold in folds]
     calls = [
         (fold.name, Data(data.x[rows], data.y[rows]), len(data.labels), p.quantize, p.seed + number, version)

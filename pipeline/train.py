@@ -43,7 +43,7 @@ def train_all(data: Dataset, divided: list[Fold], recipe: Recipe, seed: int) -> 
         assert train is not None
         return Job(f"train: {fold.name}", train, validation, test, seed + number, epochs)
 
-    tested = [fold for fold in divided if fold.test]
+    tested = splits.tested(divided)
     jobs = [job(number, fold) for number, fold in enumerate(tested)]
     chosen = [fold.validation != [] for fold in tested]
     if not any(chosen):  # nothing has to be known of the folds first

@@ -95,7 +95,7 @@ def fit(
     seed: int = 1,
     epochs_run: int | None = None,
     checkpoints: Path | None = None,
-    on_epoch: Callable[[], object] = lambda: None,
+    on_epoch: Callable[[int], object] = lambda done: None,
     **changes: object,
 ) -> Outcome:
     return training.fit(
@@ -248,10 +248,10 @@ def test_an_interrupted_training_goes_on_inside_the_fold_and_ends_with_the_same_
         "averaged_epochs": 3, "time_shift": 0.2, "mixup": 0.3, "validation": clips(7), "test": clips(5),
     }  # fmt: skip
     undisturbed, folder = fit(toy, **changes), tmp_path / "checkpoints"
-    epochs = []
+    epochs: list[int] = []
 
-    def until_killed() -> None:
-        epochs.append(1)
+    def until_killed(done: int) -> None:
+        epochs.append(done)
         if len(epochs) == killed_after + 1:
             raise Killed  # before this epoch's checkpoint
 
@@ -260,8 +260,8 @@ def test_an_interrupted_training_goes_on_inside_the_fold_and_ends_with_the_same_
     assert len(list(folder.glob("*"))) == 1
     fit(toy, epochs_run=1)  # another training in between
     epochs.clear()
-    resumed = fit(toy, **changes, checkpoints=folder, on_epoch=lambda: epochs.append(1))
-    assert len(epochs) == 6 - killed_after
+    resumed = fit(toy, **changes, checkpoints=folder, on_epoch=epochs.append)
+    assert epochs == list(range(killed_after, 7))  # where it goes on, then each epoch
     assert same(undisturbed, resumed)
     assert resumed.history == undisturbed.history
     assert resumed.paper_epoch == undisturbed.paper_epoch
@@ -275,12 +275,12 @@ def test_a_checkpoint_of_another_training_is_not_used(
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
     folder = tmp_path / "checkpoints"
 
-    def kill() -> None:
+    def kill(done: int) -> None:
         if list(folder.glob("*")):
             raise Killed
 
     with pytest.raises(Killed):
         fit(toy, checkpoints=folder, on_epoch=kill)
     epochs: list[int] = []
-    fit(toy, seed=2, checkpoints=folder, on_epoch=lambda: epochs.append(1))
-    assert len(epochs) == 6
+    fit(toy, seed=2, checkpoints=folder, on_epoch=epochs.append)
+    assert epochs == [1, 2, 3, 4, 5, 6]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import pipeline
 from pipeline import workers
 from pipeline.cache import cached, code_version, directory
 from pipeline.dataset import Data
@@ -30,12 +31,19 @@ class Job:
 
 def _train(job: Job, classes: int, recipe: Recipe, version: str) -> Outcome:
     """One training, in a worker process, which says now and then how far it is."""
+
+    def on_epoch(done: int) -> None:
+        if done > progress.n + 1:  # it goes on where an interrupted one had got to
+            progress.reach(done)
+        else:
+            progress.update()
+
     fit = cached(training.fit, ignore=["checkpoints", "on_epoch"])
     total = job.epochs or recipe.train.epochs
     with Progress(total=total, name=job.name, unit="epoch", lines=True) as progress:
         outcome: Outcome = fit(
             job.train, job.validation, job.test, classes, recipe, job.seed, version, job.epochs,
-            checkpoints=directory() / "checkpoints", on_epoch=progress.update,
+            checkpoints=directory() / "checkpoints", on_epoch=on_epoch,
         )  # fmt: skip
     return outcome
 
@@ -47,8 +55,8 @@ def train(jobs: Sequence[Job], classes: int, recipe: Recipe) -> Iterator[Outcome
     from its last checkpoint.
     """
     version = code_version(
-        augment, inference, lightsernet, losses, schedule, training,
-        packages=("tensorflow", "tf_keras"),
+        pipeline, augment, inference, lightsernet, losses, schedule, training,
+        packages=("tensorflow", "tf_keras", "numpy", "scipy", "librosa"),
     )  # fmt: skip
     calls = [(job, classes, recipe, version) for job in jobs]
     yield from workers.run(_train, calls, jobs=workers.WITH_TENSORFLOW)

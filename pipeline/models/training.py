@@ -222,7 +222,7 @@ def fit(
     version: str,
     epochs: int | None = None,
     checkpoints: Path | None = None,
-    on_epoch: Callable[[], object] = lambda: None,
+    on_epoch: Callable[[int], object] = lambda done: None,
 ) -> Outcome:
     """Train a network on one fold.
 
@@ -237,7 +237,8 @@ def fit(
     version : stands for the code, for whoever keeps the result
     epochs : how many of the schedule's `train.epochs` to run; None: all
     checkpoints : folder where the progress is kept while the training lasts; None: nowhere
-    on_epoch : called after each epoch
+    on_epoch : called with how many epochs are done: once at the start where an interrupted training
+        goes on, and after each epoch
     """
     sides = {
         name: side
@@ -249,10 +250,11 @@ def fit(
     checkpoint = _Checkpoint(checkpoints / f"{key}.joblib" if checkpoints else None)
     if (reached := checkpoint.load()) is not None:
         training.resume(reached)
+        on_epoch(reached.epochs)
     patience = recipe.train.patience
     while training.progress.epochs < (epochs or recipe.train.epochs):
         training.epoch()
-        on_epoch()
+        on_epoch(training.progress.epochs)
         checkpoint.save_if_due(training.progress)
         waited = training.progress.epochs - training.progress.best["validation"].epoch if "validation" in sides else 0  # fmt: skip
         if patience is not None and waited >= patience:
