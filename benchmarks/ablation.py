@@ -1,6 +1,6 @@
 """What each part of the recipe is worth, on speakers that are set apart for choosing.
 
-    dvc repro ingest                          # of the corpus in params.yaml
+    dvc repro ingest                          # of the corpus that params.yaml names
     python -m benchmarks.ablation emodb4      # trains, and writes experiments/ablation.json
 
 Each variant of experiments/ablation.yaml trains float models on the development speakers alone,
@@ -23,7 +23,7 @@ from sklearn.metrics import recall_score
 
 from pipeline.audio.front_end import CachedFrontEnd
 from pipeline.dataset import Data
-from pipeline.errors import run
+from pipeline.errors import SernetError, listed, run
 from pipeline.features import compute_all
 from pipeline.mcu import arena
 from pipeline.models import folds, lightsernet
@@ -35,6 +35,7 @@ from pipeline.outputs import staged
 from pipeline.params import Params
 from pipeline.paths import CLIPS
 from pipeline.reporting import ablation
+from pipeline.reporting.ablation import Plan
 from pipeline.tflite import converter, graph
 
 CALIBRATION = 100  # clips
@@ -82,16 +83,37 @@ def measure(rows: pd.DataFrame, p: Params, seeds: list[int]) -> dict[str, Any]:
     }
 
 
+def development(rows: pd.DataFrame, plan: Plan, corpus: str) -> pd.DataFrame:
+    """The clips that choices are made on.
+
+    Raises
+    ------
+    SernetError
+        The plan has no such corpus, or `rows` are not of it.
+    """
+    if corpus not in plan.corpora:
+        raise SernetError(f"no corpus {corpus!r} in {ablation.PLAN}, expected one of {listed(plan.corpora)}")  # fmt: skip
+    found = {"clips": len(rows), "classes": rows["label"].nunique()}
+    expected = {name: plan.corpora[corpus][name] for name in found}
+    missing = sorted(set(plan.speakers) - set(rows["speaker"]))
+    if found != expected or missing:
+        raise SernetError(
+            f"{corpus} has {expected}, but what was ingested has {found}"
+            + (f" and lacks the speakers {listed(missing)}" if missing else "")
+            + ": set corpus.name and corpus.path in params.yaml, then run `dvc repro ingest`"
+        )
+    return rows[rows["speaker"].isin(plan.speakers)].reset_index(drop=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("corpus", help="a corpus of experiments/ablation.yaml, ingested before")
     name = parser.parse_args().corpus
     plan = ablation.plan()
-    rows = manifest.read()
-    rows = rows[rows["speaker"].isin(plan.speakers)].reset_index(drop=True)
-    for variant, changes in plan.variants.items():
-        p = params.load(changes={**plan.corpora[name], **plan.base, **changes})
-        measured = {"set": changes, **measure(rows, p, plan.seeds)}
+    rows = development(manifest.read(), plan, name)
+    for variant in plan.variants:
+        p = params.load(changes=plan.changes(name, variant))
+        measured = {"key": plan.key(name, variant), **measure(rows, p, plan.seeds)}
         done = ablation.read()
         done.setdefault(name, {})[variant] = measured
         with staged(ablation.RESULTS) as (file,):

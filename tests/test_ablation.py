@@ -1,6 +1,8 @@
 """What was tried: chosen on the development speakers alone, and shown as it was measured."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from conftest import ROOT
 from scipy.io import wavfile
 
 from benchmarks import ablation as runner
+from pipeline.errors import SernetError
 from pipeline.params import Params
 from pipeline.reporting import ablation, tables
 from pipeline.reporting.ablation import Plan
@@ -18,13 +21,17 @@ from pipeline.reporting.ablation import Plan
 PLAN = Plan(
     speakers=["a", "b"],
     seeds=[0],
-    corpora={"one": {}, "other": {}},
+    corpora={
+        "one": {"clips": 24, "classes": 2, "set": {}},
+        "other": {"clips": 9, "classes": 2, "set": {}},
+    },
     base={},
     variants={"base": {}, "mixup": {"augment.mixup": 0.3}, "wide": {"model.head_filters": 9}},
 )
 
 
-DONE = {"one": {"base": {"ua": 70.0}, "mixup": {"ua": 71.5}, "wide": {"ua": 69.0}}}
+UA = {"base": 70.0, "mixup": 71.5, "wide": 69.0}
+DONE = {"one": {name: {"ua": ua, "key": PLAN.key("one", name)} for name, ua in UA.items()}}
 
 
 def test_the_table_holds_each_variant_to_the_base_and_says_what_was_not_run() -> None:
@@ -34,12 +41,26 @@ def test_the_table_holds_each_variant_to_the_base_and_says_what_was_not_run() ->
     assert lines[4].startswith("| wide | `model.head_filters 9` | 69.00 | -1.00 |")
 
 
+def test_what_was_measured_by_another_plan_counts_as_not_run() -> None:
+    for other in (
+        replace(PLAN, base={"train.epochs": 3}),
+        replace(PLAN, seeds=[0, 1]),
+        replace(PLAN, speakers=["a"]),
+        replace(PLAN, corpora={"one": {"clips": 25, "classes": 2, "set": {}}}),
+    ):
+        assert "0.00" not in ablation.table(other, DONE)
+        assert "not run" in ablation.table(other, DONE)
+    wider = replace(PLAN, variants={**PLAN.variants, "wide": {"model.head_filters": 10}})
+    assert "71.50 | +1.50" in ablation.table(wider, DONE)
+    assert "69.00" not in ablation.table(wider, DONE)
+
+
 def test_the_plan_can_be_run_and_every_variant_changes_something(write_params: Any) -> None:
     plan = ablation.plan(ROOT / ablation.PLAN)
     seen = []
-    for corpus in plan.corpora.values():
-        for variant in plan.variants.values():
-            p = runner.params.load(ROOT / "params.yaml", {**corpus, **plan.base, **variant})
+    for corpus in plan.corpora:
+        for variant in plan.variants:
+            p = runner.params.load(ROOT / "params.yaml", plan.changes(corpus, variant))
             seen.append(p.model_dump_json())
     assert len(set(seen)) == len(plan.corpora) * len(plan.variants)
 
@@ -53,9 +74,9 @@ def test_the_document_says_what_was_measured() -> None:
 
 def test_what_was_measured_is_of_the_plan() -> None:
     plan = ablation.plan(ROOT / ablation.PLAN)
-    for of_corpus in ablation.read(ROOT / ablation.RESULTS).values():
-        for variant, result in of_corpus.items():
-            assert result["set"] == plan.variants[variant]
+    for corpus, results in ablation.read(ROOT / ablation.RESULTS).items():
+        for variant, result in results.items():
+            assert result["key"] == plan.key(corpus, variant)
 
 
 def test_only_development_speakers_are_read(
@@ -76,7 +97,7 @@ def test_only_development_speakers_are_read(
                     wavfile.write(tmp_path / f"data/clips/{clip}.wav", 16000, sound)
                 rows.append({"clip": clip, "sha256": clip, "label": label, "speaker": speaker})
     table = pd.DataFrame(rows)
-    chosen = table[table["speaker"].isin(["a", "b"])].reset_index(drop=True)
+    chosen = runner.development(table, PLAN, "one")
     found = runner.measure(chosen, toy, [0, 1])
     assert len(found["ua_of_seeds"]) == 2
     assert found["ua"] == pytest.approx(np.mean(found["ua_of_seeds"]))
@@ -84,3 +105,19 @@ def test_only_development_speakers_are_read(
     json.dumps(found)
     with pytest.raises(FileNotFoundError, match="cglad0"):
         runner.measure(table, toy, [0])
+
+
+@pytest.mark.parametrize(
+    ("corpus", "plan", "said"),
+    [
+        ("other", PLAN, "other has {'clips': 9, 'classes': 2}, but what was ingested has {'clips': 24,"),
+        ("none", PLAN, "no corpus 'none' in experiments/ablation.yaml, expected one of one, other"),
+        ("one", replace(PLAN, speakers=["a", "z"]), "and lacks the speakers z: set corpus.name"),
+    ],
+)  # fmt: skip
+def test_another_corpus_than_was_asked_for_is_refused(corpus: str, plan: Plan, said: str) -> None:
+    clips = [(speaker, label) for speaker in "abc" for label in ("glad", "sad") for _ in range(4)]
+    rows = pd.DataFrame(clips, columns=["speaker", "label"])
+    assert set(runner.development(rows, PLAN, "one")["speaker"]) == {"a", "b"}
+    with pytest.raises(SernetError, match=re.escape(said)):
+        runner.development(rows, plan, corpus)

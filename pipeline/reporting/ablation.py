@@ -1,5 +1,6 @@
 """What was tried on the development speakers, and what came of it."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ class Plan:
 
     speakers : those that choices are made on, of every corpus
     seeds : each variant is trained once with each
-    corpora : parameters of each corpus, by dotted name
+    corpora : of each, how it is told from the others (`clips`, `classes`), and `set`, its parameters
+        by dotted name
     base : parameters that all variants start from
     variants : what each sets; the first sets nothing, and the others are held to it
     """
@@ -32,6 +34,15 @@ class Plan:
     corpora: dict[str, dict[str, Any]]
     base: dict[str, Any]
     variants: dict[str, dict[str, Any]]
+
+    def changes(self, corpus: str, variant: str) -> dict[str, Any]:
+        """What differs from params.yaml, by dotted name."""
+        return {**self.corpora[corpus]["set"], **self.base, **self.variants[variant]}
+
+    def key(self, corpus: str, variant: str) -> str:
+        """Stands for all of the plan that a result of this variant depends on."""
+        parts = (self.speakers, self.seeds, self.corpora[corpus], self.changes(corpus, variant))
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def plan(file: Path = PLAN) -> Plan:
@@ -45,19 +56,29 @@ def read(file: Path = RESULTS) -> Results:
 
 
 def table(planned: Plan, done: Results) -> str:
-    """A line per variant: UA on the development speakers of each corpus, and against the first."""
+    """A line per variant: UA on the development speakers of each corpus, and against the first.
+
+    What was measured by another plan counts as not run.
+    """
     base = next(iter(planned.variants))
+
+    def found(corpus: str, variant: str) -> float | None:
+        result = done.get(corpus, {}).get(variant, {})
+        ua: float | None = (
+            result["ua"] if result.get("key") == planned.key(corpus, variant) else None
+        )
+        return ua
+
     lines = []
     for variant, changes in planned.variants.items():
         settings = ", ".join(f"{name} {value}" for name, value in changes.items())
         cells = [variant, f"`{settings}`" if settings else ""]
         for corpus in planned.corpora:
-            of_corpus = done.get(corpus, {})
-            if variant not in of_corpus:
+            ua, of_base = found(corpus, variant), found(corpus, base)
+            if ua is None:
                 cells += [NOT_RUN, ""]
                 continue
-            ua = of_corpus[variant]["ua"]
-            against = f"{ua - of_corpus[base]['ua']:+.2f}" if variant != base else ""
+            against = "" if of_base is None or variant == base else f"{ua - of_base:+.2f}"
             cells += [f"{ua:.2f}", against]
         lines.append(cells)
     columns = ["variant", "sets"]
