@@ -64,6 +64,8 @@ def test_doctor_finds_this_environment_whole(project: Path) -> None:
     [
         ("nowhere", "int8", "no run at 'nowhere': looked for a file"),
         ("run.csv", "int4", "run.csv has no predictions of 'int4', expected one of: int8"),
+        ("empty.csv", "int8", "empty.csv is no table of predictions, it lacks clip, fold, speaker"),
+        ("text.md", "int8", "text.md is no table of predictions, it lacks clip, fold, speaker"),
     ],
 )
 def test_a_run_that_cannot_be_compared_is_one_line(
@@ -71,7 +73,27 @@ def test_a_run_that_cannot_be_compared_is_one_line(
 ) -> None:
     (tmp_path / "pipeline").symlink_to(ROOT / "pipeline")
     (tmp_path / "run.csv").write_text("clip,fold,speaker,actual,predicted_int8\na,f,s,x,x\n")
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "text.md").write_text("# A, b\n\nc, d, e, f\n")
     failed = shell(f"python -m pipeline compare {where} run.csv --model {model}", tmp_path, False)
     assert failed.returncode == 1
     assert said in failed.stderr
+    assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("params --write docs", "docs is a folder, expected a Markdown file"),
+        ("tables --picture none/x.svg", "cannot write none/x.svg (No such file or directory)"),
+        ("report --metrics boards.json", "boards.json is not a result, expected a metrics.json"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, command: str, said: str) -> None:
+    for name in ("pipeline", "docs", "experiments", "params.yaml", "dvc.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "boards.json").write_text("{}")
+    failed = shell(f"python -m pipeline {command}", tmp_path, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(f"sernet: error: {said}")
     assert failed.stderr.count("\n") == 1

@@ -6,12 +6,14 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from conftest import ROOT, shell
 from ruamel.yaml import YAML
+from sklearn.metrics import recall_score
 
 from pipeline.errors import SernetError
-from pipeline.reporting import experiments, memory, tables
+from pipeline.reporting import ablation, experiments, memory, tables
 
 README = (ROOT / "README.md").read_text("utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
@@ -51,6 +53,22 @@ def test_the_documents_say_what_the_committed_runs_say() -> None:
     rendered = tables.tables(rows, peers)
     assert write(RESULTS, "tables", "tables --write docs/results.md", rendered) == RESULTS
     assert tables.picture(rows) == (ROOT / "docs" / "results.svg").read_text("utf-8")
+
+
+def test_a_run_that_rests_on_choices_is_scored_apart_on_speakers_that_they_have_not_seen() -> None:
+    rows, _ = experiments.read(ROOT / "experiments")
+    plan = ablation.plan(ROOT / ablation.PLAN)
+    row = rows["emodb4-small"]
+    said = pd.read_csv(ROOT / "experiments/emodb4-small/predictions.csv", dtype=str)
+    rest = said[~said["speaker"].isin(plan.speakers)]
+    ua = 100 * recall_score(rest["actual"], rest["predicted_int8"], average="macro")
+    assert row.unseen is not None
+    assert row.unseen.ua == pytest.approx(ua, abs=0.005)
+    assert row.metrics is not None
+    assert row.unseen.ua != row.metrics["int8"]["ua"]
+    assert f"UA {ua:.2f}" in row.remark
+    assert row.remark in tables.results(rows)
+    assert rows["emodb4-short"].unseen is None
 
 
 def test_another_run_is_another_table(folder: Path) -> None:
@@ -121,8 +139,14 @@ def test_a_named_run_is_queued_and_one_without_its_corpus_is_refused(
     assert "say where it lies with --path" in failed.stderr
     failed = shell("python -m pipeline queue nothing", clone, check=False)
     assert "no row 'nothing' in experiments/rows.yaml, expected one of iemocap-" in failed.stderr
-    shell("python -m pipeline queue emodb4-short --path data/corpora/demo", clone)
+    failed = shell("python -m pipeline queue emodb4-short --path nowhere", clone, check=False)
+    assert f"no {clone / 'nowhere'}, expected EMO-DB" in failed.stderr
+    place = clone / "EMO-DB (a, b's)"
+    place.mkdir()
+    shell(f'python -m pipeline queue emodb4-short --path "{place.name}"', clone)
     assert "emodb4-short" in shell("dvc queue status", clone).stdout
+    queued = shell("git show refs/exps/celery/stash:params.yaml", clone).stdout
+    assert YAML(typ="safe").load(queued)["corpus"]["path"] == str(place)
 
 
 def test_results_are_kept_only_under_the_name_whose_parameters_they_have(

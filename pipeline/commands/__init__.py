@@ -33,5 +33,17 @@ def print_or_write(table: str, name: str, document: Path | None) -> None:
         typer.echo(table)
         return
     command = f"{name} --write {document.as_posix()}"
+    if document.is_dir():
+        raise SernetError(f"{document} is a folder, expected a Markdown file")
     text = paths.require(document).read_text("utf-8")
-    document.write_text(written_into(text, name, command, table), "utf-8")
+    write(document, written_into(text, name, command, table))
+
+
+def write(file: Path, text: str) -> None:
+    """Write to a file that the user names; one line of error where that cannot be."""
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise SernetError(
+            f"cannot write {file} ({error.strerror}), expected a file in a folder that is there"
+        ) from None

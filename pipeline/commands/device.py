@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import paths
-from pipeline.commands import read_json
+from pipeline.commands import read_json, write
 from pipeline.errors import BudgetError, SernetError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def describe(
     typer.echo(describe.table(described))
     if picture:
         drawn = svg(described, model.as_posix(), boards.get(board) if board else None)
-        picture.write_text(drawn, "utf-8")
+        write(picture, drawn)
 
 
 @app.command(rich_help_panel=PANEL)

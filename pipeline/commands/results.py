@@ -7,6 +7,8 @@ import typer
 
 from pipeline import paths
 from pipeline.commands import Write, print_or_write, read_json
+from pipeline.commands import write as write_file
+from pipeline.errors import SernetError
 
 app = typer.Typer()
 PANEL = "Results"
@@ -38,7 +40,10 @@ def report(
     else:
         from pipeline.reporting.table import render
 
-        typer.echo(render(read_json(metrics)))
+        found = read_json(metrics)
+        if not isinstance(found, dict) or not {"float", "model", "mcu"} <= found.keys():
+            raise SernetError(f"{metrics} is not a result, expected a metrics.json")
+        typer.echo(render(found))
 
 
 def _report_on_change(base: str, head: str | None) -> None:
@@ -95,9 +100,9 @@ def tables_command(
     rows, peers = experiments.read(experiments.FOLDER)
     print_or_write(tables.tables(rows, peers), "tables", write)
     if picture:
-        picture.write_text(tables.picture(rows), "utf-8")
+        write_file(picture, tables.picture(rows))
     if costs:
-        costs.write_text(pareto.picture(rows), "utf-8")
+        write_file(costs, pareto.picture(rows))
 
 
 @app.command("ablation", rich_help_panel=PANEL)

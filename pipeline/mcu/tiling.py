@@ -131,7 +131,8 @@ def _smallest(content: bytes, search: Search, plain: Costs, slabs: int | None) -
     found = search.best(_arena_bytes, slabs)
     if not found:
         raise ModelError(
-            f"the model cannot run in {slabs} slabs over time: it has too few rows, expected a smaller number"
+            f"the model cannot run in {slabs or 'two or more'} slabs over time: it has too few rows"
+            + (", expected a smaller number" if slabs else "")
         )
     found.sort(key=lambda estimate: search.planned_bytes(estimate, tries=0))
     best = min(found[:FINALISTS], key=lambda estimate: search.planned_bytes(estimate, QUICK_TRIES))

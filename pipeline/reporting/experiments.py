@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from ruamel.yaml import YAML
 
 from pipeline import paths
 from pipeline.errors import MissingError, SernetError
 from pipeline.outputs import staged
+from pipeline.reporting import scores
+from pipeline.reporting.speakers import Interval, interval
 
 FOLDER = Path("experiments")
 ROWS = "rows.yaml"
@@ -26,6 +29,8 @@ class Row:
     paper : `ua`, `wa`, `f1` in percent as the paper prints them, where it has this row
     metrics, params : of the committed run; None where it has not been run
     note : what has to be known of the committed run beside its parameters
+    unseen : of a run that rests on choices made on some speakers, what the int8 model scores on the
+        others; None where it rests on none, or has not been run
     """
 
     name: str
@@ -35,10 +40,43 @@ class Row:
     metrics: dict[str, Any] | None
     params: dict[str, Any] | None
     note: str
+    unseen: "Unseen | None" = None
 
     @property
     def remark(self) -> str:
-        return f"; {self.note}" if self.note else ""
+        said = [self.note] if self.note else []
+        if of := self.unseen:
+            said.append(
+                f"its recipe was chosen on {of.chosen_on} of the {of.chosen_on + of.speakers} speakers: int8 on the "
+                f"other {of.speakers}: UA {of.ua:.2f} ({of.interval.low:.2f} to {of.interval.high:.2f})"
+            )
+        return "".join(f"; {text}" for text in said)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Scores on the speakers that no choice has seen.
+
+    chosen_on, speakers : how many the choices were made on, and how many they were not
+    ua : of the int8 model in percent, honest protocol, with its `interval` over these speakers
+    """
+
+    chosen_on: int
+    speakers: int
+    ua: float
+    interval: Interval
+
+    @classmethod
+    def of(cls, predictions: Path, chosen_on: list[str]) -> "Unseen":
+        rows = pd.read_csv(predictions, dtype=str, keep_default_na=False)
+        rest = rows[~rows["speaker"].isin(chosen_on)]
+        column = "predicted_int8"
+        return cls(
+            len(chosen_on),
+            rest["speaker"].nunique(),
+            scores.summary(rest["actual"], rest[column])["ua"],
+            interval(rest, column, "ua"),
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +105,9 @@ def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
             json.loads(metrics.read_text("utf-8")) if done else None,
             yaml.load(params) if done else None,
             entry.get("note", ""),
+            Unseen.of(folder / name / paths.PREDICTIONS.name, content["chosen_on"])
+            if done and entry.get("chosen")
+            else None,
         )
     return rows, [Peers(**entry) for entry in content["peers"]]
 
@@ -88,7 +129,12 @@ def queue(name: str, corpus_path: str | None) -> None:
             raise SernetError(
                 f"{name} runs on {rows[name].corpus}: say where it lies with --path FOLDER"
             )
-        settings["corpus.path"] = corpus_path
+        place = Path(corpus_path).expanduser().resolve()  # DVC runs it in a folder of its own
+        if not place.exists():
+            raise SernetError(f"no {place}, expected {rows[name].corpus}: correct --path")
+        # Quoted, for DVC would read a comma as a sweep of two values.
+        quoted = str(place).replace("\\", "\\\\").replace("'", "\\'")
+        settings["corpus.path"] = f"'{quoted}'"
     changes = [f"--set-param={key}={value}" for key, value in settings.items()]
     done = subprocess.run(
         ["dvc", "exp", "run", "--queue", "--name", name, *changes], text=True, capture_output=True

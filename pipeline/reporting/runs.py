@@ -10,6 +10,7 @@ from pipeline.errors import MissingError, SernetError
 from pipeline.reporting.speakers import compare
 
 LEVEL = 0.05  # of significance
+COLUMNS = ("clip", "fold", "speaker", "actual")
 
 
 def predictions(where: str) -> pd.DataFrame:
@@ -24,11 +25,21 @@ def predictions(where: str) -> pd.DataFrame:
     ------
     MissingError
         It is none of these.
+    SernetError
+        It is a file of something else.
     """
     path = Path(where)
     file = path / paths.PREDICTIONS if path.is_dir() else path
-    content = file.read_text("utf-8") if file.is_file() else _of_revision(where)
-    return pd.read_csv(StringIO(content), dtype=str, keep_default_na=False)
+    try:
+        content = file.read_text("utf-8") if file.is_file() else _of_revision(where)
+        rows = pd.read_csv(StringIO(content), dtype=str, keep_default_na=False)
+    except ValueError:  # of decoding too
+        rows = pd.DataFrame()
+    if missing := [name for name in COLUMNS if name not in rows]:
+        raise SernetError(
+            f"{where} is no table of predictions, it lacks {', '.join(missing)}: expected a predictions.csv"
+        )
+    return rows
 
 
 def _of_revision(rev: str) -> str:

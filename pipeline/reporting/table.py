@@ -23,7 +23,7 @@ def render(metrics: dict[str, Any]) -> str:
     for key, name in ROWS.items():
         row = metrics[key]
         protocol = "best test epoch" if key == "paper_protocol" else "honest"
-        between = f"{row['ua_low']:.2f} - {row['ua_high']:.2f}"
+        between = f"{row['ua_low']:.2f} - {row['ua_high']:.2f}" if "ua_low" in row else ""
         lines.append(
             f"{name:23} {row['ua']:6.2f} {between:>15} {row['wa']:6.2f} {row['f1']:6.2f}  {protocol}"
         )
