@@ -34,7 +34,12 @@ def test_help_imports_nothing_heavy(project: Path) -> None:
 @pytest.mark.parametrize(
     ("importing_tensorflow", "status", "said"),
     [
-        ("os.kill(os.getpid(), signal.SIGINT)", -signal.SIGINT, r"sernet: interrupted, .*\n"),
+        # A shell that starts the tests in the background lets them ignore the signal.
+        (
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\nos.kill(os.getpid(), signal.SIGINT)",
+            -signal.SIGINT,
+            r"sernet: interrupted, .*\n",
+        ),
         ("raise RuntimeError('a bug')", 1, r"(?s)Traceback .*RuntimeError: a bug\n"),
     ],
 )
@@ -64,8 +69,8 @@ def test_doctor_finds_this_environment_whole(project: Path) -> None:
     [
         ("nowhere", "int8", "no run at 'nowhere': looked for a file"),
         ("run.csv", "int4", "run.csv has no predictions of 'int4', expected one of: int8"),
-        ("empty.csv", "int8", "empty.csv is no table of predictions, it lacks clip, fold, speaker"),
-        ("text.md", "int8", "text.md is no table of predictions, it lacks clip, fold, speaker"),
+        ("empty.csv", "int8", "empty.csv is no table of predictions: expected a predictions.csv"),
+        ("other.csv", "int8", "other.csv is no table of predictions, it lacks clip, fold, speaker"),
     ],
 )
 def test_a_run_that_cannot_be_compared_is_one_line(
@@ -74,7 +79,7 @@ def test_a_run_that_cannot_be_compared_is_one_line(
     (tmp_path / "pipeline").symlink_to(ROOT / "pipeline")
     (tmp_path / "run.csv").write_text("clip,fold,speaker,actual,predicted_int8\na,f,s,x,x\n")
     (tmp_path / "empty.csv").touch()
-    (tmp_path / "text.md").write_text("# A, b\n\nc, d, e, f\n")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     failed = shell(f"python -m pipeline compare {where} run.csv --model {model}", tmp_path, False)
     assert failed.returncode == 1
     assert said in failed.stderr

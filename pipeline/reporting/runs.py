@@ -32,14 +32,11 @@ def predictions(where: str) -> pd.DataFrame:
     file = path / paths.PREDICTIONS if path.is_dir() else path
     try:
         content = file.read_text("utf-8") if file.is_file() else _of_revision(where)
-        rows = pd.read_csv(StringIO(content), dtype=str, keep_default_na=False)
+        return pd.read_csv(StringIO(content), dtype=str, keep_default_na=False)
     except ValueError:  # of decoding too
-        rows = pd.DataFrame()
-    if missing := [name for name in COLUMNS if name not in rows]:
         raise SernetError(
-            f"{where} is no table of predictions, it lacks {', '.join(missing)}: expected a predictions.csv"
-        )
-    return rows
+            f"{where} is no table of predictions: expected a predictions.csv"
+        ) from None
 
 
 def _of_revision(rev: str) -> str:
@@ -68,6 +65,10 @@ def compared(a: str, b: str, model: str) -> str:
     runs = {where: predictions(where) for where in (a, b)}
     column = f"predicted_{model}"
     for where, rows in runs.items():
+        if missing := [name for name in COLUMNS if name not in rows]:
+            raise SernetError(
+                f"{where} is no table of predictions, it lacks {', '.join(missing)}: expected a predictions.csv"
+            )
         if column not in rows:
             known = ", ".join(
                 c.removeprefix("predicted_") for c in rows if c.startswith("predicted_")
