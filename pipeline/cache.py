@@ -9,12 +9,16 @@ computed again when it is missing.
 import hashlib
 import importlib.metadata
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from joblib import Memory
+
+# What cannot be kept, on a full disk say, is computed again; here, and in each process that imports this.
+warnings.filterwarnings("ignore", "Unable to cache to disk")
 
 
 def cached(function: Callable[..., Any], ignore: Iterable[str] = ()) -> Any:

@@ -20,6 +20,7 @@ import platform
 import re
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,6 +42,9 @@ RESTART = 20.0  # seconds in which a worker has to be there, as one that takes a
 
 T = TypeVar("T")
 
+# Where the caller ends early, it says why in a line of its own.
+warnings.filterwarnings("ignore", r"(\d+ tasks|Additionally)", UserWarning, r"joblib\.parallel")
+
 
 class WorkersError(SernetError):
     """The cluster cannot be reached, or would not compute what this process would."""
@@ -55,7 +59,7 @@ def run(
     ----------
     function : writes no file but whole ones and the same each time: where a worker dies, a call is
         repeated. Relative paths mean what they mean here; on a cluster the folder is shared.
-    calls : the arguments of each call; they are taken as workers become free for them
+    calls : the arguments of each call
     jobs : processes on this machine at most, for work that takes much memory; None: one per core.
         Of a cluster all workers are used.
 
@@ -76,8 +80,11 @@ def run(
         most = min(jobs or cpu_count(), cpu_count())
         n_jobs = max(1, min(most, operator.length_hint(calls, most)))
         # Not as memory maps, which is what joblib makes of large arrays: their digest, and with it
-        # the key of a cached result, is not that of the array.
-        yield from Parallel(n_jobs=n_jobs, max_nbytes=None, return_as="generator")(tasks)
+        # the key of a cached result, is not that of the array. All at once: a thread that hands over
+        # the rest would print a traceback where the caller ends early.
+        yield from Parallel(
+            n_jobs=n_jobs, max_nbytes=None, pre_dispatch="all", return_as="generator"
+        )(tasks)
 
 
 def _as_here(
