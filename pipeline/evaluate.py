@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import tf_keras
 
 from pipeline import dataset, params, paths, splits
 from pipeline.dataset import Dataset
@@ -27,7 +29,7 @@ from pipeline.tflite import graph
 from pipeline.tflite.int8 import Int8Model
 
 PARAMS = ("input_len", "sample_rate", "features", "evaluate")
-MODELS = ("float", "ptq", "qat", "int8")
+MODELS = ("float", "float16", "ptq", "qat", "int8")
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class Earlier:
         )
 
 
+def round_to_float16(model: tf_keras.Model) -> None:
+    """Give `model` the weights that its float16 file holds; both compute in float32."""
+    model.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
+
+
 def classify(data: Dataset, fold: Fold, ships: str) -> pd.DataFrame:
     """What each model of a fold says of the fold's test clips: one row per clip.
 
@@ -67,7 +74,10 @@ def classify(data: Dataset, fold: Fold, ships: str) -> pd.DataFrame:
     rows = data.rows(fold.test)
     x = data.x[rows]
     folder = paths.TFLITE / fold.name
-    said = {"float": predict(files.load(paths.model(paths.FOLDED, fold.name)), x)}
+    folded = files.load(paths.model(paths.FOLDED, fold.name))
+    said = {"float": predict(folded, x)}
+    round_to_float16(folded)
+    said["float16"] = predict(folded, x)
     for kind in ("ptq", "qat"):
         model = Int8Model((folder / f"{kind}.tflite").read_bytes())
         said[kind] = model.probabilities(model.run(x))
@@ -273,7 +283,7 @@ def main() -> None:
         },
         "final_ships": conversion[splits.FINAL]["ships"],
     }
-    scored = {name: detail[name]["ua"] for name in ("float", "ptq", "qat")}
+    scored = {name: detail[name]["ua"] for name in ("float", "float16", "ptq", "qat")}
     tables = {
         paths.PREDICTIONS: predictions,
         paths.SPEAKERS: plots.by_speaker(predictions, MODELS),

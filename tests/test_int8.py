@@ -12,13 +12,15 @@ from conftest import TOY
 from test_folding import randomise
 
 from pipeline.convert import fidelity
+from pipeline.dataset import Data
 from pipeline.errors import ModelError
+from pipeline.evaluate import round_to_float16
 from pipeline.mcu import runtimes
 from pipeline.mcu.arena import Micro, smallest
 from pipeline.mcu.runtimes import Disagreement
 from pipeline.models import lightsernet, qat
 from pipeline.models.folding import classifier_as_convolution, fold
-from pipeline.models.training import Data, predict
+from pipeline.models.inference import predict
 from pipeline.params import Model, Params
 from pipeline.tflite import converter, graph
 from pipeline.tflite.int8 import Int8Model, quantize
@@ -122,19 +124,33 @@ def test_a_float_file_is_no_int8_file() -> None:
         converter.check_int8(converter.to_float(folded()))
 
 
+def run_float(content: bytes) -> np.ndarray:
+    """What a float file says of X [shape=(clips, classes)]."""
+    interpreter = Interpreter(model_content=content)
+    interpreter.resize_tensor_input(0, X.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], X)
+    interpreter.invoke()
+    said: np.ndarray = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return said
+
+
+def test_the_float16_file_is_scored_by_the_weights_that_it_holds() -> None:
+    model = folded()
+    round_to_float16(model)
+    difference = np.abs(run_float(converter.to_float16(folded())) - predict(model, X)).max()
+    assert difference < 1e-6
+    # The negative control: the weights as they were give something else.
+    assert np.abs(predict(model, X) - teacher()).max() > 10 * difference
+
+
 def test_float_files_are_the_float_model() -> None:
     sizes = []
     for content, tolerance in (
         (converter.to_float(folded()), 1e-4),
         (converter.to_float16(folded()), 1e-2),
     ):
-        interpreter = Interpreter(model_content=content)
-        interpreter.resize_tensor_input(0, X.shape)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], X)
-        interpreter.invoke()
-        out = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-        np.testing.assert_allclose(out, teacher(), atol=tolerance)
+        np.testing.assert_allclose(run_float(content), teacher(), atol=tolerance)
         sizes.append(len(content))
     assert sizes[1] < sizes[0]
 

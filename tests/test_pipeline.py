@@ -39,7 +39,7 @@ def test_metrics_have_the_fixed_names(done: Path) -> None:
     metrics = json.loads((done / "metrics.json").read_text())
     assert (metrics["corpus"], metrics["clips"]) == ("demo", 18)
     assert (metrics["classes"], metrics["folds"]) == (3, 3)
-    for model in ("float", "ptq", "qat", "int8", "paper_protocol"):
+    for model in ("float", "float16", "ptq", "qat", "int8", "paper_protocol"):
         assert all(0 <= metrics[model][score] <= 100 for score in ("ua", "wa", "f1"))
     assert 0 <= metrics["fold_error"] < 1e-4
     assert metrics["model"].keys() == {"params", "macs", "flash_bytes"}
