@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from ruamel.yaml import YAML
 
 from pipeline import paths
 from pipeline.errors import MissingError, SernetError
 from pipeline.outputs import staged
-from pipeline.reporting import scores
+from pipeline.reporting import runs, scores
 from pipeline.reporting.speakers import Interval, interval
 
 FOLDER = Path("experiments")
 ROWS = "rows.yaml"
+ABLATION = "ablation.yaml"
 KEPT = (paths.METRICS, paths.PREDICTIONS, paths.EVALUATION)
 
 
@@ -67,8 +67,8 @@ class Unseen:
     interval: Interval
 
     @classmethod
-    def of(cls, predictions: Path, chosen_on: list[str]) -> "Unseen":
-        rows = pd.read_csv(predictions, dtype=str, keep_default_na=False)
+    def of(cls, run: Path, chosen_on: list[str]) -> "Unseen":
+        rows = runs.predictions(str(run))
         rest = rows[~rows["speaker"].isin(chosen_on)]
         column = "predicted_int8"
         return cls(
@@ -105,7 +105,7 @@ def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
             json.loads(metrics.read_text("utf-8")) if done else None,
             yaml.load(params) if done else None,
             entry.get("note", ""),
-            Unseen.of(folder / name / paths.PREDICTIONS.name, content["chosen_on"])
+            Unseen.of(folder / name, yaml.load(paths.require(folder / ABLATION))["speakers"])
             if done and entry.get("chosen")
             else None,
         )
