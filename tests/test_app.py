@@ -624,7 +624,7 @@ def test_the_microphone_is_recorded_and_heard(
     assert page.inner_text("#label") == expected.label == "low"
     assert shown(page) == as_shown(expected.probabilities)
     y, rate = soundfile.read(file)
-    assert len(y) >= 2 * rate
+    assert len(y) >= 1.95 * rate  # from there on the clock shows 2.0
     spectrum = np.abs(np.fft.rfft(y[-rate:] * np.hanning(rate)))
     assert abs(np.argmax(spectrum) - 440) <= 2
 
