@@ -216,7 +216,7 @@ def test_class_weights_let_a_rare_class_weigh_as_much_as_the_others(
     order = rng.permutation(len(rare))
     network = lightsernet.build(40, 24, 3, p.model, 1)
     mask = lightsernet.dropout_mask(len(rare), p.model, rng)
-    q = lightsernet.with_dropout_mask(network)([rare.x[order], mask], training=True).numpy()
+    q = lightsernet.for_training(network)([rare.x[order], mask], training=True).numpy()
     y = rare.y[order]
     weight = np.array([34 / 48, 34 / 48, 34 / 6])[y] if weighted else 1.0
     loss = np.mean(weight * -np.log(q[np.arange(len(y)), y])) + float(sum(network.losses))

@@ -7,7 +7,7 @@ import pipeline
 from pipeline import workers
 from pipeline.cache import cached, code_version, directory
 from pipeline.dataset import Data
-from pipeline.models import augment, inference, lightsernet, losses, schedule, training
+from pipeline.models import augment, inference, lightsernet, losses, schedule, stem, training
 from pipeline.models.training import Outcome, Recipe
 from pipeline.progress import Progress
 
@@ -55,7 +55,7 @@ def train(jobs: Sequence[Job], classes: int, recipe: Recipe) -> Iterator[Outcome
     from its last checkpoint.
     """
     version = code_version(
-        pipeline, augment, inference, lightsernet, losses, schedule, training,
+        pipeline, augment, inference, lightsernet, losses, schedule, stem, training,
         packages=("tensorflow", "tf_keras", "numpy", "scipy", "librosa"),
     )  # fmt: skip
     calls = [(job, classes, recipe, version) for job in jobs]

@@ -8,6 +8,7 @@ import numpy as np
 import tf_keras
 from tf_keras import layers
 
+from pipeline.models import stem
 from pipeline.params import Model
 
 STEM_KERNELS = {"time": (11, 1), "frequency": (1, 9), "both": (3, 3)}
@@ -61,15 +62,20 @@ def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_k
     return tf_keras.Model(inputs, outputs, name="light_sernet")
 
 
-def with_dropout_mask(model: tf_keras.Model) -> tf_keras.Model:
-    """`model` with a second input that takes the place of its dropout; the layers are the same.
+def for_training(model: tf_keras.Model) -> tf_keras.Model:
+    """`model` as a training step computes it: the variables are the same.
 
-    The layer's own random state cannot be put into a checkpoint.
+    A second input takes the place of dropout, whose random state cannot be put into a checkpoint
+    [shape=(batch, head_filters)]. The paths are computed as in stem.py.
     """
-    averages = model.get_layer("head_pool").output
-    mask = layers.Input(averages.shape[1:], name="mask")
-    masked = layers.Multiply(name="masked")([averages, mask])
-    return tf_keras.Model([*model.inputs, mask], model.get_layer("emotion")(masked))
+    x = features = layers.Input(model.input_shape[1:], name="features")
+    x = stem.of(model, list(STEM_KERNELS))(x)
+    names = [layer.name for layer in model.layers]
+    for layer in model.layers[names.index("paths") + 1 : names.index("dropout")]:
+        x = layer(x)
+    mask = layers.Input(x.shape[1:], name="mask")
+    masked = layers.Multiply(name="masked")([x, mask])
+    return tf_keras.Model([features, mask], model.get_layer("emotion")(masked))
 
 
 def dropout_mask(clips: int, p: Model, rng: np.random.Generator) -> np.ndarray:

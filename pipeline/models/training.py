@@ -103,7 +103,7 @@ class _Training:
         mixed_precision.set_global_policy("mixed_bfloat16" if p.precision == "bfloat16" else "float32")  # fmt: skip
         try:
             self._network = lightsernet.build(frames, bins, classes, recipe.model, seed)
-            self._trained = lightsernet.with_dropout_mask(self._network)
+            self._trained = lightsernet.for_training(self._network)
         finally:
             mixed_precision.set_global_policy("float32")
         self._optimizer = tf_keras.optimizers.AdamW(p.learning_rate, weight_decay=p.weight_decay)
