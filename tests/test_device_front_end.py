@@ -125,7 +125,7 @@ def test_q31_follows_closely_and_q15_roughly(x: np.ndarray, p: Features) -> None
 @pytest.mark.parametrize("kind", cmsis.KINDS)
 def test_a_quiet_frame_keeps_the_coefficients_of_a_loud_one(kind: cmsis.Kind, p: Features) -> None:
     quiet = np.rint(100 * np.random.default_rng(1).standard_normal(p.n_fft)).astype(np.int16)
-    mfcc = cmsis.Mfcc(kind, SR, p)
+    mfcc = cmsis.Frame(kind, SR, p)
     of_quiet, of_loud = mfcc(quiet), mfcc(quiet << 6)
     assert difference(of_quiet[1:], of_loud[1:]) < 2e-3  # 1e-6 in a band, and its logarithm
     assert of_loud[0] - of_quiet[0] == pytest.approx(16 * np.log(64), abs=2e-2)
@@ -135,7 +135,7 @@ def cmsis_own(kind: cmsis.Kind, frame: np.ndarray, p: Features) -> np.ndarray:
     """arm_mfcc_q15 or arm_mfcc_q31 of a frame as it is."""
     table, instance = cmsis.tables(kind, SR, p), getattr(cmsisdsp, f"arm_mfcc_instance_{kind}")()
     getattr(cmsisdsp, f"arm_mfcc_init_{kind}")(
-        instance, p.n_fft, p.n_mels, p.n_mfcc, table.dct, table.positions, table.lengths,
+        instance, p.n_fft, p.n_mels, p.n_mfcc, table.basis, table.positions, table.lengths,
         table.filters, table.window,
     )  # fmt: skip
     run = getattr(cmsisdsp, f"arm_mfcc_{kind}")
@@ -145,8 +145,8 @@ def cmsis_own(kind: cmsis.Kind, frame: np.ndarray, p: Features) -> np.ndarray:
 
 def test_cmsis_own_q15_loses_a_quiet_frame_that_was_not_shifted_up(p: Features) -> None:
     quiet = np.rint(10 * np.random.default_rng(1).standard_normal(p.n_fft)).astype(np.int16)
-    theirs = cmsis.Mfcc("f32", SR, p)(quiet)
-    assert difference(cmsis.Mfcc("q15", SR, p)(quiet), theirs) < 0.3
+    theirs = cmsis.Frame("f32", SR, p)(quiet)
+    assert difference(cmsis.Frame("q15", SR, p)(quiet), theirs) < 0.3
     assert difference(cmsis_own("q15", quiet, p), theirs) > 1
 
 
@@ -155,8 +155,8 @@ def test_cmsis_own_q31_loses_bits_that_ours_keeps(p: Features) -> None:
     noise = np.random.default_rng(1).standard_normal(p.n_fft)
     tone = 28000 * np.sin(2 * np.pi * 300 / SR * np.arange(p.n_fft))
     frame = np.rint(tone + 20 * noise).astype(np.int16)
-    theirs = cmsis.Mfcc("f32", SR, p)(frame)
-    assert difference(cmsis.Mfcc("q31", SR, p)(frame), theirs) < 1e-3
+    theirs = cmsis.Frame("f32", SR, p)(frame)
+    assert difference(cmsis.Frame("q31", SR, p)(frame), theirs) < 1e-3
     assert difference(cmsis_own("q31", frame.astype(np.int32) << 16, p), theirs) > 1
 
 
@@ -164,7 +164,7 @@ def test_cmsis_own_q31_loses_bits_that_ours_keeps(p: Features) -> None:
 def test_a_frame_of_zeros_is_that_of_training(kind: cmsis.Kind, p: Features) -> None:
     wide = p.model_copy(update={"clip": 1e3})
     theirs = spectra.features(np.zeros(p.n_fft, np.float32), SR, wide)[0]
-    ours = cmsis.Mfcc(kind, SR, p)(np.zeros(p.n_fft, np.int16))
+    ours = cmsis.Frame(kind, SR, p)(np.zeros(p.n_fft, np.int16))
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
@@ -190,9 +190,8 @@ def test_packed_filters_are_those_of_training_and_of_cmsis(p: Features) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "log_mel"}, "features.kind is log_mel.*mfcc only"),
+        ({"kind": "spectrogram"}, "features.kind is spectrogram.*mfcc and log_mel"),
         ({"n_fft": 1000}, "features.n_fft is 1000.*512, 1024, 2048"),
-        ({"log_offset": 1e-3}, "features.log_offset is 0.001.*1e-06"),
         ({"hop_length": 1025}, "features.hop_length is 1025.*1024 samples"),
     ],
 )
@@ -201,6 +200,69 @@ def test_what_cmsis_does_not_have_is_refused(
 ) -> None:
     with pytest.raises(ParamsError, match=message):
         DeviceFrontEnd("f32", 2, SR, p.model_copy(update=changes))
+
+
+@pytest.mark.parametrize("changes", [{"kind": "log_mel"}, {"log_offset": 1e-3}])
+def test_q15_has_mfcc_with_its_own_offset_alone(changes: dict[str, object], p: Features) -> None:
+    other = p.model_copy(update=changes)
+    assert [kind for kind in cmsis.KINDS if cmsis.has(kind, other)] == ["f32", "q31"]
+    assert all(cmsis.has(kind, p) for kind in cmsis.KINDS)
+    with pytest.raises(ParamsError, match="arm_mfcc_q15 has mfcc with 1e-06"):
+        DeviceFrontEnd("q15", 2, SR, other)
+
+
+OTHERS = {
+    "log-mel": {"kind": "log_mel", "n_mels": 40, "log_offset": 1e-3},
+    "log-mel, offset as the paper's": {"kind": "log_mel", "n_mels": 40},
+    "MFCC, offset 1e-2": {"n_mels": 64, "log_offset": 1e-2, "clip": 100.0},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("kind", ["f32", "q31"])
+def test_log_mel_and_any_offset_are_those_of_training(
+    kind: cmsis.Kind, name: str, x: np.ndarray, p: Features
+) -> None:
+    other = p.model_copy(update=OTHERS[name])
+    device, theirs = DeviceFrontEnd(kind, 2, SR, other), trained(x, other)
+    tolerance = {"f32": F32_TOLERANCE, "q31": 1e-2}[kind]
+    assert difference(device.features(x), theirs) < tolerance
+    # A frame so faint that the offset counts.
+    faint = np.random.default_rng(1).integers(-3, 4, p.n_fft).astype(np.int16)
+    wide = other.model_copy(update={"clip": 1e3})
+    right, wrong = (
+        spectra.features((faint / 32768).astype(np.float32), SR, of)[0]
+        for of in (wide, wide.model_copy(update={"log_offset": 100 * other.log_offset}))
+    )
+    assert difference(device.frame(faint), right) < tolerance
+    assert difference(wrong, right) > 3 * tolerance
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_silent_frame_is_that_of_training_with_any_features(name: str, p: Features) -> None:
+    other = p.model_copy(update=OTHERS[name] | {"clip": 1e3})
+    theirs = spectra.features(np.zeros(p.n_fft, np.float32), SR, other)[0]
+    for kind in ("f32", "q31"):
+        ours = cmsis.Frame(kind, SR, other)(np.zeros(p.n_fft, np.int16))
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_every_band_of_log_mel_is_levelled_at_the_end(p: Features) -> None:
+    device = DeviceFrontEnd("f32", 2, SR, p.model_copy(update=OTHERS["log-mel"]))
+    x = speech(2)
+    limited = np.clip(x, -4000, 4000)
+    limited[:64] = 4000  # the level is known from the first frame on
+    whole, deferred = (device.features(limited, mode) for mode in ("whole", "deferred"))
+    # The offset is relative to full scale in place of the level, an eighth of it.
+    loud = whole > np.log(1.0)
+    assert loud.mean() > 0.3
+    assert np.abs(deferred - whole)[loud].max() < 1e-2
+    as_they_came = np.array(Stream(device, len(limited), running=False).hear(limited))
+    off = (as_they_came - whole[: len(as_they_came)])[loud[: len(as_they_came)]]
+    np.testing.assert_allclose(off, np.log(4000 / 32768), atol=1e-2)
+    silence_first = np.concatenate([np.zeros(2000, np.int16), x])[: 2 * SR]
+    running = device.features(silence_first, "running")
+    np.testing.assert_allclose(running[0], np.log(1e-3), rtol=1e-6)
 
 
 def test_every_fft_length_that_is_let_pass_is_one_that_cmsis_takes(p: Features) -> None:
@@ -213,7 +275,7 @@ def test_every_fft_length_that_is_let_pass_is_one_that_cmsis_takes(p: Features) 
             (frame / 32768).astype(np.float32), SR, short.model_copy(update={"clip": 1e3})
         )[0]
         for kind, tolerance in (("f32", 1e-3), ("q31", 1e-3)):
-            assert difference(cmsis.Mfcc(kind, SR, short)(frame), theirs) < tolerance
+            assert difference(cmsis.Frame(kind, SR, short)(frame), theirs) < tolerance
 
 
 def test_the_level_of_a_case_by_hand() -> None:
@@ -315,8 +377,8 @@ def test_a_limit_at_the_level_so_far_is_better_than_none(
 ) -> None:
     device = DeviceFrontEnd("f32", 2, SR, p)
     whole, limited = device.features(x), device.features(x, "deferred")
-    unlimited = device.mfcc
-    monkeypatch.setattr(device, "mfcc", lambda frame, limit: unlimited(frame))
+    unlimited = device.frame
+    monkeypatch.setattr(device, "frame", lambda frame, limit: unlimited(frame))
     without = device.features(x, "deferred")
     assert np.abs(limited - whole).mean() < 0.9 * np.abs(without - whole).mean()
 
@@ -360,14 +422,16 @@ def test_floats_become_what_a_converter_of_16_bits_gives() -> None:
 
 
 def test_memory_is_that_of_a_count_by_hand(p: Features) -> None:
-    whole = front_end.ram("whole", 3 * SR, 184, p.n_fft, with_cmsis=False)
+    whole = front_end.ram("whole", 3 * SR, 184, p.n_fft, 1, with_cmsis=False)
     # 49 magnitudes of 16 bits, padded to words, and how many there are.
     assert whole == {"frame": 4096, "level": 104, "audio": 96_000, "state": 16}
-    deferred = front_end.ram("deferred", 7 * SR, 434, p.n_fft, with_cmsis=True)
+    deferred = front_end.ram("deferred", 7 * SR, 434, p.n_fft, 1, with_cmsis=True)
     assert deferred["cmsis scratch"] == 2 * 4096 + 56
-    assert (deferred["audio"], deferred["level"], deferred["c0"]) == (2048, 232, 434 * 4)
+    assert (deferred["audio"], deferred["level"], deferred["late"]) == (2048, 232, 434 * 4)
+    bands = front_end.ram("deferred", 3 * SR, 184, p.n_fft, 40, with_cmsis=False)
+    assert bands["late"] == 40 * 184 * 4
     flash = cmsis.flash(SR, p)
-    assert (flash["dct"], flash["window"]) == (40 * 128 * 4, 4096)
+    assert (flash["basis"], flash["window"]) == (40 * 128 * 4, 4096)
     # arm_cfft_f32 of 512, the step to a real FFT of 1024, and the bit reversal table.
     assert flash["fft"] == 512 * 2 * 4 + 1024 * 4 + 448 * 2
 
@@ -376,7 +440,7 @@ def test_the_working_memory_holds_what_cmsis_asks_for(p: Features) -> None:
     elements = cmsisdsp.arm_mfcc_tmp_buffer_size(
         datatype.F32, p.n_fft, 1, arch=cmsisdsp.ARM_MATH_DSP_EXTENSIONS_ARCH, use_cfft=0
     )
-    used = front_end.ram("running", 3 * SR, 184, p.n_fft, with_cmsis=True)
+    used = front_end.ram("running", 3 * SR, 184, p.n_fft, 1, with_cmsis=True)
     assert used["cmsis scratch"] >= 4 * elements
 
 

@@ -22,6 +22,11 @@ def bins(p: Features) -> int:
     return {"mfcc": p.n_mfcc, "log_mel": p.n_mels, "spectrogram": p.n_fft // 2 + 1}[p.kind]
 
 
+def limit(p: Features) -> float:
+    """Features are limited to plus or minus this."""
+    return p.clip if p.kind == "mfcc" else float("inf")
+
+
 @lru_cache(maxsize=4)
 def mel_filters(sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
     """Triangles of the mel bands [shape=(n_mels, 1 + n_fft // 2)], of height 1, in float32.

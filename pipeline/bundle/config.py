@@ -13,6 +13,8 @@ from pipeline.tflite import graph
 from pipeline.tflite.card import Card
 from pipeline.tflite.int8 import Int8Model
 
+NO_LIMIT = 1e6  # larger than any logarithm of a magnitude, and its steps fit 32 bits
+
 
 @dataclass(frozen=True)
 class Config:
@@ -24,13 +26,16 @@ class Config:
     n_fft: int
     hop_length: int
     n_mels: int
-    n_mfcc: int
+    bins: int
     filter_coefficients: int
     log_offset: str
     clip: str
     level_per_mille: int
     largest: int
-    c0_per_log_level: str
+    levelled: int
+    per_log_level: str
+    silent: str
+    shift: str
     input_scale: str
     input_zero_point: int
     output_scale: str
@@ -60,9 +65,9 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         raise ModelError(
             f"the model takes {taken.type} and gives {given.type}, expected INT8: export the int8 model"
         )
-    if taken.shape != (1, frames, p.n_mfcc, 1) or prod(given.shape) != len(card.labels):
+    if taken.shape != (1, frames, spectra.bins(p), 1) or prod(given.shape) != len(card.labels):
         raise ModelError(
-            f"the model takes {taken.shape} and gives {given.shape}, its card says {(1, frames, p.n_mfcc, 1)} and {len(card.labels)} labels: they do not belong together"
+            f"the model takes {taken.shape} and gives {given.shape}, its card says {(1, frames, spectra.bins(p), 1)} and {len(card.labels)} labels: they do not belong together"
         )
     runner = Int8Model(model)
     (input_scale, input_zero), (output_scale, output_zero) = (
@@ -76,13 +81,17 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         n_fft=p.n_fft,
         hop_length=p.hop_length,
         n_mels=p.n_mels,
-        n_mfcc=p.n_mfcc,
+        bins=spectra.bins(p),
         filter_coefficients=len(filters),
-        log_offset=float_literal(p.log_offset),
-        clip=float_literal(p.clip),
+        log_offset=float_literal(cmsis.OFFSET),
+        # What is not limited is limited by eight bits.
+        clip=float_literal(min(spectra.limit(p), NO_LIMIT)),
         level_per_mille=per_mille,
         largest=samples - per_mille * (samples - 1) // 1000,
-        c0_per_log_level=float_literal(cmsis.c0_per_log_level(p)),
+        levelled=cmsis.levelled(p),
+        per_log_level=float_literal(cmsis.per_log_level(p)),
+        silent=float_literal(cmsis.silent(p)),
+        shift=float_literal(cmsis.shift(p)),
         input_scale=float_literal(input_scale),
         input_zero_point=int(input_zero),
         output_scale=float_literal(output_scale),

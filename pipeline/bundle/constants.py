@@ -13,7 +13,7 @@ from pipeline.params import Features
 class Tables:
     """What arm_mfcc_f32 takes, and what the portable code has in place of CMSIS-DSP's FFT.
 
-    mfcc : window, mel filters and DCT
+    mfcc : window, mel filters and basis
     cosine : cos(2πk / n_fft) for 0 ≤ k ≤ n_fft / 4, float32
     cmsis_fft_bytes : of CMSIS-DSP's own tables
     """

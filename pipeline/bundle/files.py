@@ -33,7 +33,7 @@ class Golden:
     """A clip and what becomes of it.
 
     audio : int16 samples [shape=(n,)]
-    features : of the pipeline's own front end [shape=(frames, n_mfcc)], float32
+    features : of the pipeline's own front end [shape=(frames, bins)], float32
     input : the same as the network takes it, int8
     deferred : the input where the audio is not kept, as CMSIS-DSP computes it, int8
     output : TFLite Micro's for that input [shape=(classes,)], int8

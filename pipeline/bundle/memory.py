@@ -40,7 +40,9 @@ def ram(
     stream : of the network in parts, where `way` is `stream`
     """
     mode: Mode = "running" if way == "stream" else way
-    beside = front_end.ram(mode, config.samples, config.frames, config.n_fft, cmsis)
+    beside = front_end.ram(
+        mode, config.samples, config.frames, config.n_fft, config.levelled, cmsis
+    )
     if way != "stream":
         return {"arena": config.arena_bytes, **beside}
     assert stream is not None, "a way to stream needs the parts"

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline import paths, workers
 from pipeline.dataset import Dataset
-from pipeline.mcu import front_end
+from pipeline.mcu import cmsis, front_end
 from pipeline.mcu.front_end import CHAINS, Chain
 from pipeline.mcu.robustness import CONDITIONS
 from pipeline.params import Features
@@ -75,16 +75,18 @@ def _clips(data: Dataset) -> dict[str, Path]:
 def by_front_end(
     data: Dataset, models: Models, input_len: float, sample_rate: int, p: Features
 ) -> dict[str, dict[str, Any]]:
-    """Scores behind training's front end and behind each of the device's.
+    """Scores behind training's front end and behind each of the device's that has these features.
 
     Returns
     -------
     dict
         By the front end's name: `ua`, `wa`, `f1` in percent; `largest_difference` and
-        `mean_difference` of its coefficients from training's, in the coefficients' own unit.
+        `mean_difference` of its features from training's, in their own unit. What the device does
+        not compute in an arithmetic is left out.
     """
     table = {LIBROSA: _scores(data, models.classes(data.x, reference=True))}
-    for name, chain in Progress(CHAINS.items(), name="front ends", unit="chain"):
+    chains = {name: chain for name, chain in CHAINS.items() if cmsis.has(chain.kind, p)}
+    for name, chain in Progress(chains.items(), name="front ends", unit="chain"):
         x = front_end.of_clips(_clips(data), chain, input_len, sample_rate, p)[..., np.newaxis]
         difference = np.abs(x - data.x)
         table[name] = {

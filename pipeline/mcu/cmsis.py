@@ -1,8 +1,13 @@
-"""One frame of int16 samples to its coefficients, by the code that the device has: CMSIS-DSP.
+"""One frame of int16 samples to its features, by the code that the device has: CMSIS-DSP.
 
 `f32` is arm_mfcc_f32 (cores with a floating-point unit). It divides a frame by its largest sample
 and multiplies the mel bands by it again before it adds 1e-6, so its result is that of the frame as
-it was. (Older releases of CMSIS-DSP do not multiply again.)
+it was. (Older releases of CMSIS-DSP do not multiply again.) With its filters times s = 1e-6 / offset it
+adds any offset:
+
+    log(s · band + 1e-6) = log(band + offset) + log(s)
+
+With the identity in the place of the DCT its result is the log-mel spectrum.
 
 `q15` is arm_mfcc_q15. Its FFT divides by n_fft within 16 bits, so that what is fainter than about
 n_fft / 2^15 in a bin is lost in rounding. Frames are shifted up to use all bits first, which
@@ -38,9 +43,24 @@ _TYPE = {"f32": datatype.F32, "q31": datatype.Q31, "q15": datatype.Q15}
 _BIT_REVERSAL = {16: 20, 32: 48, 64: 56, 128: 208, 256: 440, 512: 448, 1024: 1800, 2048: 3808}
 
 
-def c0_per_log_level(p: Features) -> float:
-    """By how much coefficient 0 grows when the logarithm of the level does by 1."""
-    return float(np.sqrt(2 * p.n_mels))
+def levelled(p: Features) -> int:
+    """How many features of a frame, from the first one on, the level shifts: coefficient 0, or all bands."""
+    return 1 if p.kind == "mfcc" else p.n_mels
+
+
+def per_log_level(p: Features) -> float:
+    """By how much these features grow when the logarithm of the level does by 1."""
+    return float(np.sqrt(2 * p.n_mels)) if p.kind == "mfcc" else 1.0
+
+
+def silent(p: Features) -> float:
+    """What these features are in a frame of zeros; the others are 0."""
+    return per_log_level(p) * float(np.log(p.log_offset))
+
+
+def shift(p: Features) -> float:
+    """What has to be added to these features of arm_mfcc_f32, whose filters are those of `tables`."""
+    return per_log_level(p) * float(np.log(p.log_offset / OFFSET))
 
 
 @dataclass(frozen=True)
@@ -50,43 +70,61 @@ class Tables:
     window : [shape=(n_fft,)]
     filters : the mel bands' weights, one band after the other, without the zeros around them
     positions, lengths : of each band in the spectrum and in `filters` [shape=(n_mels,)], uint32
-    dct : [shape=(n_mfcc * n_mels,)], row by row
+    basis : what the logarithms are multiplied by, row by row: the DCT, or the identity
+        [shape=(bins * n_mels,)]
     """
 
     window: np.ndarray
     filters: np.ndarray
     positions: np.ndarray
     lengths: np.ndarray
-    dct: np.ndarray
+    basis: np.ndarray
 
     def bytes(self) -> dict[str, int]:
         """Of flash, by name."""
         return {
             "window": self.window.nbytes,
             "filters": self.filters.nbytes + self.positions.nbytes + self.lengths.nbytes,
-            "dct": self.dct.nbytes,
+            "basis": self.basis.nbytes,
         }
 
 
-def check(p: Features) -> None:
+def check(p: Features, kind: Kind = "f32") -> None:
     """Raise ParamsError where the device's front end does not have what `p` asks for."""
     lengths = [2 * n for n in _BIT_REVERSAL]
-    if p.kind != "mfcc":
+    if p.kind == "spectrogram":
         raise ParamsError(
-            f"features.kind is {p.kind}, the device's front end has mfcc only: set features.kind to mfcc"
+            f"features.kind is {p.kind}, the device's front end has mfcc and log_mel: set features.kind to one of them"
         )
     if p.n_fft not in lengths:
         raise ParamsError(
             f"features.n_fft is {p.n_fft}, CMSIS-DSP's FFT takes {', '.join(map(str, lengths))}: choose one of them"
         )
-    if p.log_offset != OFFSET:
+    if kind == "q15" and (p.kind, p.log_offset) != ("mfcc", OFFSET):
         raise ParamsError(
-            f"features.log_offset is {p.log_offset}, CMSIS-DSP's arm_mfcc adds {OFFSET}: set features.log_offset to it"
+            f"features are {p.kind} with a log_offset of {p.log_offset}, arm_mfcc_q15 has mfcc with {OFFSET}: set features.kind and features.log_offset to these"
         )
     if p.hop_length > p.n_fft:
         raise ParamsError(
             f"features.hop_length is {p.hop_length}, the device keeps features.n_fft = {p.n_fft} samples: choose a hop_length of at most that"
         )
+
+
+def has(kind: Kind, p: Features) -> bool:
+    """Whether the device computes `p` in this arithmetic."""
+    try:
+        check(p, kind)
+    except ParamsError:
+        return False
+    return True
+
+
+def basis(p: Features, dtype: int = datatype.F32) -> np.ndarray:
+    """What the logarithms of the bands are multiplied by [shape=(bins * n_mels,)], row by row."""
+    if p.kind == "log_mel":
+        return np.eye(p.n_mels, dtype=np.float32).ravel()
+    matrix: np.ndarray = cmsis_mfcc.dctMatrix(dtype, p.n_mfcc, p.n_mels)
+    return matrix
 
 
 def tables(kind: Kind, sample_rate: int, p: Features) -> Tables:
@@ -100,10 +138,11 @@ def tables(kind: Kind, sample_rate: int, p: Features) -> Tables:
     dtype = _TYPE[kind]
     return Tables(
         window=datatype.convert(window, dtype),
-        filters=datatype.convert(matrix[inside], dtype),
+        # For an offset of 1e-6, which is all that q15 has, the weights are as they were.
+        filters=datatype.convert(matrix[inside] * (OFFSET / p.log_offset), dtype),
         positions=positions.astype(np.uint32),
         lengths=lengths.astype(np.uint32),
-        dct=cmsis_mfcc.dctMatrix(dtype, p.n_mfcc, p.n_mels),
+        basis=basis(p, dtype),
     )
 
 
@@ -120,8 +159,8 @@ def flash(sample_rate: int, p: Features) -> dict[str, int]:
     return {**tables("f32", sample_rate, p).bytes(), "fft": fft_bytes(p.n_fft)}
 
 
-class Mfcc:
-    """The coefficients of a frame.
+class Frame:
+    """The features of a frame.
 
     Parameters
     ----------
@@ -136,7 +175,7 @@ class Mfcc:
     """
 
     def __init__(self, kind: Kind, sample_rate: int, p: Features) -> None:
-        check(p)
+        check(p, kind)
         self._p = p
         self._of: Callable[[np.ndarray, float, float], np.ndarray] = {
             "f32": self._f32, "q31": self._q31, "q15": self._q15,
@@ -144,15 +183,14 @@ class Mfcc:
         if kind == "q31":
             self._window = tables(kind, sample_rate, p).window
             self._mel = spectra.mel_filters(sample_rate, p.n_fft, p.n_mels, p.fmin, p.fmax)
-            dct = cmsis_mfcc.dctMatrix(datatype.F32, p.n_mfcc, p.n_mels)
-            self._dct = dct.reshape(p.n_mfcc, p.n_mels)
+            self._basis = basis(p).reshape(-1, p.n_mels)
             self._fft = cmsisdsp.arm_rfft_instance_q31()
             status = cmsisdsp.arm_rfft_init_q31(self._fft, p.n_fft, 0, 1)
         else:
             table = tables(kind, sample_rate, p)
             self._instance = getattr(cmsisdsp, f"arm_mfcc_instance_{kind}")()
             status = getattr(cmsisdsp, f"arm_mfcc_init_{kind}")(
-                self._instance, p.n_fft, p.n_mels, p.n_mfcc, table.dct,
+                self._instance, p.n_fft, p.n_mels, spectra.bins(p), table.basis,
                 table.positions, table.lengths, table.filters, table.window,
             )  # fmt: skip
             self._scratch = np.zeros(2 * p.n_fft, np.float32 if kind == "f32" else np.int32)
@@ -161,7 +199,7 @@ class Mfcc:
     def __call__(
         self, frame: np.ndarray, level: float = FULL_SCALE, limit: float | None = None
     ) -> np.ndarray:
-        """Coefficients [shape=(n_mfcc,)], float32, not limited themselves.
+        """Features [shape=(bins,)], float32, not limited themselves.
 
         Parameters
         ----------
@@ -171,22 +209,23 @@ class Mfcc:
         """
         limit = level if limit is None else limit
         if limit == 0 or not frame.any():  # no bits to shift up
-            silent = np.zeros(self._p.n_mfcc, np.float32)
-            silent[0] = c0_per_log_level(self._p) * np.log(OFFSET)
-            return silent
+            zeros = np.zeros(spectra.bins(self._p), np.float32)
+            zeros[: levelled(self._p)] = silent(self._p)
+            return zeros
         return self._of(frame, level, limit)
 
     def _f32(self, frame: np.ndarray, level: float, limit: float) -> np.ndarray:
         scaled = frame.astype(np.float32) * np.float32(1 / level)
         limited = np.clip(scaled, -limit / level, limit / level)
-        coefficients: np.ndarray = cmsisdsp.arm_mfcc_f32(self._instance, limited, self._scratch)
-        return coefficients
+        features: np.ndarray = cmsisdsp.arm_mfcc_f32(self._instance, limited, self._scratch)
+        features[: levelled(self._p)] += np.float32(shift(self._p))
+        return features
 
     def _q15(self, frame: np.ndarray, level: float, limit: float) -> np.ndarray:
         samples, shift = _shifted_up(frame, limit)
         _, q8_7 = cmsisdsp.arm_mfcc_q15(self._instance, samples.astype(np.int16), self._scratch)
         coefficients = q8_7.astype(np.float32) / np.float32(1 << 7)
-        coefficients[0] -= c0_per_log_level(self._p) * np.log(level * 2**shift / FULL_SCALE)
+        coefficients[0] -= per_log_level(self._p) * np.log(level * 2**shift / FULL_SCALE)
         return coefficients
 
     def _q31(self, frame: np.ndarray, level: float, limit: float) -> np.ndarray:
@@ -196,9 +235,9 @@ class Mfcc:
         half = cmsisdsp.arm_rfft_q31(self._fft, windowed)[: self._p.n_fft + 2]
         magnitudes = cmsisdsp.arm_cmplx_mag_f32(cmsisdsp.arm_q31_to_float(half))
         scale = np.float32(self._p.n_fft * FULL_SCALE / (level * 2**shift))
-        bands = self._mel @ magnitudes * scale + np.float32(OFFSET)
-        coefficients: np.ndarray = self._dct @ np.log(bands)
-        return coefficients
+        bands = self._mel @ magnitudes * scale + np.float32(self._p.log_offset)
+        features: np.ndarray = self._basis @ np.log(bands)
+        return features
 
 
 def _shifted_up(frame: np.ndarray, limit: float) -> tuple[np.ndarray, int]:

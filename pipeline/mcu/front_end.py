@@ -6,17 +6,18 @@ it to plus or minus 1 (pipeline/audio/cut.py). A device may not have the memory 
 `whole`: the clip's samples are kept. The same definition as training.
 
 `deferred`: no samples are kept but a frame's. Frames are computed as they come, of x / 32768. The
-level scales all bands alike, so it shifts coefficient 0 only:
+level scales all bands alike, so of MFCC it shifts coefficient 0 only, of log-mel each band:
 
-    c0 := c0 - sqrt(2 · n_mels) · ln(level / 32768)
+    c0 := c0 - sqrt(2 · n_mels) · ln(level / 32768)        band := band - ln(level / 32768)
 
-which is done when the clip has ended; until then the device keeps c0 of each frame as a float, and
-the other coefficients in the network's own int8. A frame's samples are limited at the level of what
-was heard up to its end, for want of the final one. Where that is the final one, what differs from
-`whole` is that 1e-6, which is added to the bands before the logarithm, is relative to full scale.
+which is done when the clip has ended; until then the device keeps what is shifted of each frame as
+floats, and the other coefficients in the network's own int8. A frame's samples are limited at the level
+of what was heard up to its end, for want of the final one. Where that is the final one, what differs
+from `whole` is that the offset, which is added to the bands before the logarithm, is relative to full
+scale.
 
-`running`: as `deferred`, but c0 too is corrected by the level of what was heard up to the end of
-the frame, so that a row is final as soon as it is there.
+`running`: as `deferred`, but what is shifted is corrected by the level of what was heard up to the end
+of the frame, so that a row is final as soon as it is there.
 
 The percentile is exact in all three, see pipeline/mcu/level.py.
 """
@@ -33,7 +34,7 @@ from pipeline import workers
 from pipeline.audio import spectra
 from pipeline.errors import AudioError
 from pipeline.mcu import cmsis
-from pipeline.mcu.cmsis import FULL_SCALE, Kind, Mfcc
+from pipeline.mcu.cmsis import FULL_SCALE, Frame, Kind
 from pipeline.mcu.level import Level
 from pipeline.params import Features
 from pipeline.tflite.int8 import quantize
@@ -73,10 +74,10 @@ class DeviceFrontEnd:
         self.n = round(input_len * sample_rate)
         self.p = p
         self.frames = spectra.frames(self.n, p)
-        self.mfcc = Mfcc(kind, sample_rate, p)
+        self.frame = Frame(kind, sample_rate, p)
 
     def features(self, x: np.ndarray, mode: Mode = "whole") -> np.ndarray:
-        """Features [shape=(frames, n_mfcc)], float32, of a recording.
+        """Features [shape=(frames, bins)], float32, of a recording.
 
         Parameters
         ----------
@@ -110,11 +111,12 @@ class DeviceFrontEnd:
         padded = np.pad(x, (left, self.n - len(x) - left))
         starts = np.arange(self.frames) * self.p.hop_length
         return self.limited(
-            np.array([self.mfcc(padded[s : s + self.p.n_fft], of_clip) for s in starts])
+            np.array([self.frame(padded[s : s + self.p.n_fft], of_clip) for s in starts])
         )
 
-    def limited(self, coefficients: np.ndarray) -> np.ndarray:
-        return np.clip(coefficients, -self.p.clip, self.p.clip).astype(np.float32)
+    def limited(self, features: np.ndarray) -> np.ndarray:
+        limit = spectra.limit(self.p)
+        return np.clip(features, -limit, limit).astype(np.float32)
 
 
 class Stream:
@@ -130,6 +132,7 @@ class Stream:
     def __init__(self, front_end: DeviceFrontEnd, n: int, running: bool) -> None:
         self._front_end = front_end
         self._running = running
+        self._levelled = cmsis.levelled(front_end.p)
         self._level = Level(front_end.n)
         self._history = np.zeros(0, np.int16)
         self._rows: list[np.ndarray] = []
@@ -141,12 +144,12 @@ class Stream:
         return self._rows
 
     def finish(self) -> np.ndarray:
-        """Features [shape=(frames, n_mfcc)], float32; AudioError where the clip is silence."""
+        """Features [shape=(frames, bins)], float32; AudioError where the clip is silence."""
         self._append(np.zeros(self._front_end.n, np.int16), heard=False)
         level = _above_silence(self._level.value())
         rows = np.array(self._rows)
         if not self._running:
-            rows[:, 0] = self._corrected(rows[:, 0], level)
+            rows[:, : self._levelled] = self._corrected(rows[:, : self._levelled], level)
         return self._front_end.limited(rows)
 
     def _append(self, x: np.ndarray, heard: bool) -> None:
@@ -164,16 +167,17 @@ class Stream:
 
     def _row(self, frame: np.ndarray) -> np.ndarray:
         level = self._level.value()
-        row = self._front_end.mfcc(frame, limit=level)
+        row = self._front_end.frame(frame, limit=level)
         if self._running:
-            row[0] = self._corrected(row[0], level)
+            row[: self._levelled] = self._corrected(row[: self._levelled], level)
             row = self._front_end.limited(row)
         return row
 
-    def _corrected(self, c0: np.ndarray, level: float) -> np.ndarray:
+    def _corrected(self, features: np.ndarray, level: float) -> np.ndarray:
+        p = self._front_end.p
         if level == 0:  # silence so far
-            return np.full_like(c0, -self._front_end.p.clip)
-        return c0 - cmsis.c0_per_log_level(self._front_end.p) * np.log(level / FULL_SCALE)
+            return np.full_like(features, cmsis.silent(p))
+        return features - cmsis.per_log_level(p) * np.log(level / FULL_SCALE)
 
 
 def _above_silence(level: float) -> float:
@@ -182,7 +186,9 @@ def _above_silence(level: float) -> float:
     return level
 
 
-def ram(mode: Mode, samples: int, frames: int, n_fft: int, with_cmsis: bool) -> dict[str, int]:
+def ram(
+    mode: Mode, samples: int, frames: int, n_fft: int, levelled: int, with_cmsis: bool
+) -> dict[str, int]:
     """Bytes of RAM that the front end in C (f32) takes on a 32-bit processor, by name.
 
     The rows of features are not among them: they are the network's input tensor. A test compares
@@ -191,6 +197,7 @@ def ram(mode: Mode, samples: int, frames: int, n_fft: int, with_cmsis: bool) -> 
     Parameters
     ----------
     samples, frames : of a clip
+    levelled : features of a frame that the level shifts
     with_cmsis : with CMSIS-DSP's arm_mfcc_f32, whose arm_cmplx_mag_f32 reads 2 · n_fft floats of
         its working memory; the portable code needs none
     """
@@ -201,7 +208,7 @@ def ram(mode: Mode, samples: int, frames: int, n_fft: int, with_cmsis: bool) -> 
         return {"audio": 2 * samples, **used, "state": 16}
     used["audio"] = 2 * n_fft
     if mode == "deferred":
-        used["c0"] = 4 * frames
+        used["late"] = 4 * frames * levelled
     return {**used, "state": 32}
 
 
@@ -226,7 +233,7 @@ def of_clips(
     clips: dict[str, Path], chain: Chain, input_len: float, sample_rate: int, p: Features,
     change: Change | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Features [shape=(clips, frames, n_mfcc)], float32, of wav files, computed in parallel.
+    """Features [shape=(clips, frames, bins)], float32, of wav files, computed in parallel.
 
     Parameters
     ----------

@@ -49,7 +49,9 @@ class Surroundings:
         if not self.no_front_end:
             n = round(self.input_len * self.sample_rate)
             frames = spectra.frames(n, self.features)
-            used = front_end.ram(self.p.level, n, frames, self.features.n_fft, with_cmsis=True)
+            used = front_end.ram(
+                self.p.level, n, frames, self.features.n_fft, cmsis.levelled(self.features), with_cmsis=True
+            )  # fmt: skip
             if streams and self.p.level == "deferred":
                 # Nothing can go through the network before the level is known.
                 used["features"] = prod(read.tensors[read.inputs[0]].shape)

@@ -1,5 +1,5 @@
 /* The front end against the golden clips, on a computer:
- *   cc -std=c99 -O2 host_test.c sernet_front_end.c sernet_level.c sernet_mfcc.c sernet_tables.c \
+ *   cc -std=c99 -O2 host_test.c sernet_front_end.c sernet_level.c sernet_frame.c sernet_tables.c \
  *      sernet_golden.c -lm -o host_test && ./host_test
  * Prints what differs; exit status 1 when one is off. */
 #include <math.h>
@@ -11,13 +11,13 @@
 /* The pipeline computes in another order and partly in 64 bits. */
 #define FEATURE_TOLERANCE 1e-3f
 #define STEP_TOLERANCE 1 /* of int8, where a value lies half-way between two steps */
-#define VALUES (SERNET_FRAMES * SERNET_N_MFCC)
+#define VALUES (SERNET_FRAMES * SERNET_BINS)
 
 static sernet_whole whole;
 static sernet_arriving arriving;
 static float features[VALUES];
 static int8_t input[VALUES];
-static float c0[SERNET_FRAMES];
+static float late[SERNET_LATE];
 
 static int steps_off(const char *name, const char *way, const int8_t *golden) {
   int most = 0;
@@ -37,7 +37,7 @@ static int test_whole(const sernet_golden_clip *clip) {
   }
   float largest = 0.0f;
   for (uint32_t t = 0; t < SERNET_FRAMES; ++t) {
-    sernet_whole_features(&whole, t, features + t * SERNET_N_MFCC);
+    sernet_whole_features(&whole, t, features + t * SERNET_BINS);
   }
   for (uint32_t i = 0; i < VALUES; ++i) {
     largest = fmaxf(largest, fabsf(features[i] - clip->features[i]));
@@ -48,7 +48,7 @@ static int test_whole(const sernet_golden_clip *clip) {
 }
 
 static int test_deferred(const sernet_golden_clip *clip) {
-  if (sernet_deferred_start(&arriving, input, c0, clip->samples) != SERNET_OK) {
+  if (sernet_deferred_start(&arriving, input, late, clip->samples) != SERNET_OK) {
     return 1;
   }
   sernet_arriving_hear(&arriving, clip->audio, clip->samples);

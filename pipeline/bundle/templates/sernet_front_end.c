@@ -9,8 +9,8 @@ static float limited(float value, float limit) {
   return value > limit ? limit : value < -limit ? -limit : value;
 }
 
-int8_t sernet_quantize(float coefficient) {
-  const float steps = limited(coefficient, SERNET_CLIP) / SERNET_INPUT_SCALE;
+int8_t sernet_quantize(float feature) {
+  const float steps = limited(feature, SERNET_CLIP) / SERNET_INPUT_SCALE;
   /* Conversion to an integer cuts off towards zero. */
   const int32_t q = (int32_t)(steps + (steps < 0.0f ? -0.5f : 0.5f)) + SERNET_INPUT_ZERO_POINT;
   return (int8_t)(q > INT8_MAX ? INT8_MAX : q < INT8_MIN ? INT8_MIN : q);
@@ -31,56 +31,60 @@ sernet_status sernet_whole_start(sernet_whole *w, const int16_t *audio, uint32_t
     return SERNET_SILENCE;
   }
   w->gain = 1.0f / level;
-  return sernet_mfcc_init(&w->mfcc);
+  return sernet_frame_init(&w->frame);
 }
 
-void sernet_whole_features(sernet_whole *w, uint32_t frame, float features[SERNET_N_MFCC]) {
+void sernet_whole_features(sernet_whole *w, uint32_t frame, float features[SERNET_BINS]) {
   const uint32_t start = frame * SERNET_HOP_LENGTH;
   for (uint32_t i = 0; i < SERNET_N_FFT; ++i) {
     /* Before the clip this wraps round to a number that is too large as well. */
     const uint32_t at = start + i - w->left;
-    w->mfcc.frame[i] = at < w->n ? limited((float)w->audio[at] * w->gain, 1.0f) : 0.0f;
+    w->frame.samples[i] = at < w->n ? limited((float)w->audio[at] * w->gain, 1.0f) : 0.0f;
   }
-  sernet_mfcc_run(&w->mfcc, features);
-  for (uint32_t c = 0; c < SERNET_N_MFCC; ++c) {
+  sernet_frame_run(&w->frame, features);
+  for (uint32_t c = 0; c < SERNET_BINS; ++c) {
     features[c] = limited(features[c], SERNET_CLIP);
   }
 }
 
-void sernet_whole_row(sernet_whole *w, uint32_t frame, int8_t row[SERNET_N_MFCC]) {
-  float features[SERNET_N_MFCC];
+void sernet_whole_row(sernet_whole *w, uint32_t frame, int8_t row[SERNET_BINS]) {
+  float features[SERNET_BINS];
   sernet_whole_features(w, frame, features);
-  for (uint32_t c = 0; c < SERNET_N_MFCC; ++c) {
+  for (uint32_t c = 0; c < SERNET_BINS; ++c) {
     row[c] = sernet_quantize(features[c]);
   }
 }
 
-/* Coefficient 0 of a frame, as if the clip had been divided by its level before. */
-static int8_t corrected(float c0, float level) {
-  if (level <= 0.0f) {
-    return sernet_quantize(-SERNET_CLIP);
+/* `n` rows of features that the level shifts, as if the clip had been divided by it before. */
+static void correct(const float *late, uint32_t n, float level, int8_t *rows) {
+  const float shift = level > 0.0f ? SERNET_PER_LOG_LEVEL * logf(level / FULL_SCALE) : 0.0f;
+  for (uint32_t row = 0; row < n; ++row) {
+    for (uint32_t c = 0; c < SERNET_LEVELLED; ++c) {
+      const float feature = *late++;
+      rows[c] = sernet_quantize(level > 0.0f ? feature - shift : SERNET_SILENT);
+    }
+    rows += SERNET_BINS;
   }
-  return sernet_quantize(c0 - SERNET_C0_PER_LOG_LEVEL * logf(level / FULL_SCALE));
 }
 
 static void frame_of_history(sernet_arriving *a) {
   /* For want of the clip's level samples are limited at that of what has been heard. */
   const float level = sernet_level_value(&a->level);
-  float features[SERNET_N_MFCC];
+  float features[SERNET_BINS];
   for (uint32_t i = 0; i < SERNET_N_FFT; ++i) {
-    a->mfcc.frame[i] = limited((float)a->history[i], level) / FULL_SCALE;
+    a->frame.samples[i] = limited((float)a->history[i], level) / FULL_SCALE;
   }
-  sernet_mfcc_run(&a->mfcc, features);
-  int8_t running[SERNET_N_MFCC];
-  int8_t *row = a->take != NULL ? running : a->input + a->frames * SERNET_N_MFCC;
-  for (uint32_t c = 1; c < SERNET_N_MFCC; ++c) {
+  sernet_frame_run(&a->frame, features);
+  int8_t running[SERNET_BINS];
+  int8_t *row = a->take != NULL ? running : a->input + a->frames * SERNET_BINS;
+  for (uint32_t c = SERNET_LEVELLED; c < SERNET_BINS; ++c) {
     row[c] = sernet_quantize(features[c]);
   }
   if (a->take != NULL) {
-    row[0] = corrected(features[0], level);
+    correct(features, 1, level, row);
     a->take(a->context, row);
   } else {
-    a->c0[a->frames] = features[0];
+    memcpy(a->late + a->frames * SERNET_LEVELLED, features, SERNET_LEVELLED * sizeof *features);
   }
   ++a->frames;
   a->filled = SERNET_N_FFT - SERNET_HOP_LENGTH;
@@ -117,17 +121,17 @@ static sernet_status start(sernet_arriving *a, uint32_t n) {
   a->filled = 0;
   a->frames = 0;
   sernet_level_start(&a->level);
-  const sernet_status status = sernet_mfcc_init(&a->mfcc);
+  const sernet_status status = sernet_frame_init(&a->frame);
   if (status == SERNET_OK) {
     append(a, NULL, (SERNET_SAMPLES - a->wanted) / 2);
   }
   return status;
 }
 
-sernet_status sernet_deferred_start(sernet_arriving *a, int8_t *input, float c0[SERNET_FRAMES],
+sernet_status sernet_deferred_start(sernet_arriving *a, int8_t *input, float late[SERNET_LATE],
                                     uint32_t n) {
   a->input = input;
-  a->c0 = c0;
+  a->late = late;
   a->take = NULL;
   return start(a, n);
 }
@@ -156,9 +160,7 @@ sernet_status sernet_arriving_finish(sernet_arriving *a) {
     return SERNET_SILENCE;
   }
   if (a->take == NULL) {
-    for (uint32_t frame = 0; frame < SERNET_FRAMES; ++frame) {
-      a->input[frame * SERNET_N_MFCC] = corrected(a->c0[frame], level);
-    }
+    correct(a->late, SERNET_FRAMES, level, a->input);
   }
   return SERNET_OK;
 }

@@ -4,25 +4,25 @@
  * network was trained on.
  *
  * arriving: no samples are kept but those of one frame. Frames are computed as samples arrive, limited
- * at the level of what has been heard up to their end. Since the level otherwise only shifts
- * coefficient 0, that one alone is corrected: at the end by the clip's level (deferred), or at once by
- * the level so far (running). */
+ * at the level of what has been heard up to their end. Otherwise the level only shifts the first
+ * SERNET_LEVELLED features of a frame (coefficient 0 of MFCC, all of log-mel), which are corrected: at
+ * the end by the clip's level (deferred), or at once by the level so far (running). */
 #ifndef SERNET_FRONT_END_H_
 #define SERNET_FRONT_END_H_
 
 #include "sernet_config.h"
 #include "sernet_level.h"
-#include "sernet_mfcc.h"
+#include "sernet_frame.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* A coefficient as the network takes it: to the nearest step, halves away from zero, limited. */
-int8_t sernet_quantize(float coefficient);
+/* A feature as the network takes it: to the nearest step, halves away from zero, limited. */
+int8_t sernet_quantize(float feature);
 
 typedef struct {
-  sernet_mfcc mfcc;
+  sernet_frame frame;
   sernet_level level;
   const int16_t *audio;
   uint32_t n;
@@ -35,20 +35,20 @@ typedef struct {
  * SERNET_SILENCE: the level is 0. */
 sernet_status sernet_whole_start(sernet_whole *w, const int16_t *audio, uint32_t n);
 
-/* Coefficients of a frame, 0 <= frame < SERNET_FRAMES, in any order. */
-void sernet_whole_features(sernet_whole *w, uint32_t frame, float features[SERNET_N_MFCC]);
+/* Features of a frame, 0 <= frame < SERNET_FRAMES, in any order. */
+void sernet_whole_features(sernet_whole *w, uint32_t frame, float features[SERNET_BINS]);
 
 /* The same as a row of the network's input. */
-void sernet_whole_row(sernet_whole *w, uint32_t frame, int8_t row[SERNET_N_MFCC]);
+void sernet_whole_row(sernet_whole *w, uint32_t frame, int8_t row[SERNET_BINS]);
 
 /* Takes a complete row of the network's input. */
-typedef void (*sernet_row_taker)(void *context, const int8_t row[SERNET_N_MFCC]);
+typedef void (*sernet_row_taker)(void *context, const int8_t row[SERNET_BINS]);
 
 typedef struct {
-  sernet_mfcc mfcc;
+  sernet_frame frame;
   sernet_level level;
   int8_t *input;         /* deferred: all rows */
-  float *c0;             /* deferred: coefficient 0 of each frame before correction */
+  float *late;           /* deferred: what the level shifts of each frame, before correction */
   sernet_row_taker take; /* running: where each row goes */
   void *context;         /* of `take` */
   uint32_t skip;         /* samples to pass over before the clip */
@@ -59,9 +59,9 @@ typedef struct {
 } sernet_arriving;
 
 /* Begin a clip of which `n` samples will come: SERNET_SAMPLES, unless it is known to be shorter or
- * longer. `input` takes the rows, SERNET_FRAMES x SERNET_N_MFCC: the network's input tensor, say.
+ * longer. `input` takes the rows, SERNET_FRAMES x SERNET_BINS: the network's input tensor, say.
  * They are complete after sernet_arriving_finish. */
-sernet_status sernet_deferred_start(sernet_arriving *a, int8_t *input, float c0[SERNET_FRAMES],
+sernet_status sernet_deferred_start(sernet_arriving *a, int8_t *input, float late[SERNET_LATE],
                                     uint32_t n);
 
 /* The same, but each row is complete at once, and goes to `take`. */

@@ -13,6 +13,6 @@ sernet_whole sernet_front_end;
 #else
 sernet_arriving sernet_front_end;
 #ifndef SERNET_STREAM
-float sernet_c0[SERNET_FRAMES];
+float sernet_late[SERNET_LATE];
 #endif
 #endif

@@ -27,7 +27,7 @@ extern sernet_whole sernet_front_end;
 #else
 extern sernet_arriving sernet_front_end;
 #ifndef SERNET_STREAM
-extern float sernet_c0[SERNET_FRAMES];
+extern float sernet_late[SERNET_LATE];
 #endif
 #endif
 

@@ -85,7 +85,7 @@ void sernet_stream_start(sernet_stream *s, const sernet_runtime *runtime) {
   memset(s->sums, 0, sizeof s->sums);
 }
 
-sernet_status sernet_stream_frame(sernet_stream *s, const int8_t row[SERNET_N_MFCC]) {
+sernet_status sernet_stream_frame(sernet_stream *s, const int8_t row[SERNET_BINS]) {
   if (s->written[0] >= SERNET_FRAMES) {
     return SERNET_FAILED;
   }

@@ -31,7 +31,7 @@ void sernet_stream_start(sernet_stream *s, const sernet_runtime *runtime);
 
 /* Take a frame and run all that it makes possible. SERNET_FAILED: a part did not run, or the clip
  * has all its frames. */
-sernet_status sernet_stream_frame(sernet_stream *s, const int8_t row[SERNET_N_MFCC]);
+sernet_status sernet_stream_frame(sernet_stream *s, const int8_t row[SERNET_BINS]);
 
 /* The network's output for what has been heard; after the last frame that of the whole clip.
  * SERNET_TOO_EARLY: no row has reached the average yet. */

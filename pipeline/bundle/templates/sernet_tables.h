@@ -1,4 +1,4 @@
-/* Tables of the front end, in flash. Filters and DCT are laid out as arm_mfcc_init_f32 takes them. */
+/* Tables of the front end, in flash. Filters and basis (the DCT, or for log-mel the identity) are laid out as arm_mfcc_init_f32 takes them. */
 #ifndef SERNET_TABLES_H_
 #define SERNET_TABLES_H_
 
@@ -12,7 +12,7 @@ extern const float sernet_window[SERNET_N_FFT];
 extern const uint32_t sernet_filter_positions[SERNET_N_MELS];
 extern const uint32_t sernet_filter_lengths[SERNET_N_MELS];
 extern const float sernet_filters[SERNET_FILTER_COEFFICIENTS];
-extern const float sernet_dct[SERNET_N_MFCC * SERNET_N_MELS];
+extern const float sernet_basis[SERNET_BINS * SERNET_N_MELS];
 
 #ifndef SERNET_USE_CMSIS_DSP
 extern const float sernet_cosine[SERNET_N_FFT / 4 + 1]; /* a quarter of a wave */

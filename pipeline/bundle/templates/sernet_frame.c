@@ -1,19 +1,19 @@
-#include "sernet_mfcc.h"
+#include "sernet_frame.h"
 
 #include "sernet_tables.h"
 
 #ifdef SERNET_USE_CMSIS_DSP
 
-sernet_status sernet_mfcc_init(sernet_mfcc *m) {
+sernet_status sernet_frame_init(sernet_frame *f) {
   /* The function of this length alone, so that the linker drops the tables of all the others. */
   const arm_status status = SERNET_ARM_MFCC_INIT(
-      &m->instance, SERNET_N_MELS, SERNET_N_MFCC, sernet_dct, sernet_filter_positions,
+      &f->instance, SERNET_N_MELS, SERNET_BINS, sernet_basis, sernet_filter_positions,
       sernet_filter_lengths, sernet_filters, sernet_window);
   return status == ARM_MATH_SUCCESS ? SERNET_OK : SERNET_NO_FFT;
 }
 
-void sernet_mfcc_run(sernet_mfcc *m, float coefficients[SERNET_N_MFCC]) {
-  arm_mfcc_f32(&m->instance, m->frame, coefficients, m->scratch);
+static void transform(sernet_frame *f, float features[SERNET_BINS]) {
+  arm_mfcc_f32(&f->instance, f->samples, features, f->scratch);
 }
 
 #else
@@ -99,14 +99,14 @@ static void magnitudes(float *x) {
   }
 }
 
-sernet_status sernet_mfcc_init(sernet_mfcc *m) {
-  (void)m;
+sernet_status sernet_frame_init(sernet_frame *f) {
+  (void)f;
   return SERNET_OK;
 }
 
-void sernet_mfcc_run(sernet_mfcc *m, float coefficients[SERNET_N_MFCC]) {
-  float *x = m->frame;
-  float *mel = m->frame + HALF; /* free once the magnitudes are in the first half */
+static void transform(sernet_frame *f, float features[SERNET_BINS]) {
+  float *x = f->samples;
+  float *mel = f->samples + HALF; /* free once the magnitudes are in the first half */
   for (uint32_t i = 0; i < SERNET_N_FFT; ++i) {
     x[i] *= sernet_window[i];
   }
@@ -122,15 +122,22 @@ void sernet_mfcc_run(sernet_mfcc *m, float coefficients[SERNET_N_MFCC]) {
     filter += length;
     mel[band] = logf(sum + SERNET_LOG_OFFSET);
   }
-  const float *row = sernet_dct;
-  for (uint32_t c = 0; c < SERNET_N_MFCC; ++c) {
+  const float *row = sernet_basis;
+  for (uint32_t c = 0; c < SERNET_BINS; ++c) {
     float sum = 0.0f;
     for (uint32_t band = 0; band < SERNET_N_MELS; ++band) {
       sum += row[band] * mel[band];
     }
-    coefficients[c] = sum;
+    features[c] = sum;
     row += SERNET_N_MELS;
   }
 }
 
 #endif
+
+void sernet_frame_run(sernet_frame *f, float features[SERNET_BINS]) {
+  transform(f, features);
+  for (uint32_t c = 0; c < SERNET_LEVELLED; ++c) {
+    features[c] += SERNET_SHIFT;
+  }
+}
