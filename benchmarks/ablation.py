@@ -2,11 +2,13 @@
 
     dvc repro ingest                          # of the corpus that params.yaml names
     python -m benchmarks.ablation emodb4      # trains, and writes experiments/ablation.json
+    python -m benchmarks.ablation emodb4 mixup masks    # these again, and first
 
 Each variant of experiments/ablation.yaml trains float models on the development speakers alone,
 leaves one of them out at a time, and is scored at the last epoch. The other speakers are not read:
 they are for the runs that come after all choices. What was trained is kept, so that an interrupted
-run goes on where it was.
+run goes on where it was; a variant that was measured by the same plan is not measured again unless it
+is named.
 """
 
 import argparse
@@ -105,13 +107,31 @@ def development(rows: pd.DataFrame, plan: Plan, corpus: str) -> pd.DataFrame:
     return rows[rows["speaker"].isin(plan.speakers)].reset_index(drop=True)
 
 
+def chosen(plan: Plan, done: ablation.Results, corpus: str, named: list[str]) -> list[str]:
+    """The variants to measure: those that are named, else those that were not measured by this plan.
+
+    Raises
+    ------
+    SernetError
+        The plan has no such variant.
+    """
+    if unknown := [name for name in named if name not in plan.variants]:
+        raise SernetError(f"no variant {listed(unknown)} in {ablation.PLAN}, expected some of {listed(plan.variants)}")  # fmt: skip
+    return named or [
+        name for name in plan.variants if ablation.result(plan, done, corpus, name) is None
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("corpus", help="a corpus of experiments/ablation.yaml, ingested before")
-    name = parser.parse_args().corpus
-    plan = ablation.plan()
+    parser.add_argument(
+        "variants", nargs="*", help="some of its variants; else those not measured yet"
+    )
+    arguments = parser.parse_args()
+    name, plan = arguments.corpus, ablation.plan()
     rows = development(manifest.read(), plan, name)
-    for variant in plan.variants:
+    for variant in chosen(plan, ablation.read(), name, arguments.variants):
         p = params.load(changes=plan.changes(name, variant))
         measured = {"key": plan.key(name, variant), **measure(rows, p, plan.seeds)}
         done = ablation.read()

@@ -72,6 +72,16 @@ def test_the_document_says_what_was_measured() -> None:
     assert tables.written_into(text, "ablation", "ablation --write docs/results.md", table) == text
 
 
+def test_what_is_named_is_measured_and_else_what_is_missing() -> None:
+    assert runner.chosen(PLAN, DONE, "other", []) == list(PLAN.variants)
+    assert runner.chosen(PLAN, DONE, "one", []) == []
+    assert runner.chosen(PLAN, DONE, "one", ["mixup"]) == ["mixup"]
+    wider = replace(PLAN, variants={**PLAN.variants, "wide": {"model.head_filters": 10}})
+    assert runner.chosen(wider, DONE, "one", []) == ["wide"]
+    with pytest.raises(SernetError, match=r"no variant mixups in .*, expected some of base, mixup"):
+        runner.chosen(PLAN, DONE, "one", ["mixups"])
+
+
 def test_what_was_measured_is_of_the_plan() -> None:
     plan = ablation.plan(ROOT / ablation.PLAN)
     for corpus, results in ablation.read(ROOT / ablation.RESULTS).items():

@@ -55,6 +55,12 @@ def read(file: Path = RESULTS) -> Results:
     return done
 
 
+def result(planned: Plan, done: Results, corpus: str, variant: str) -> dict[str, Any] | None:
+    """What was measured of a variant; None where nothing was, or by another plan."""
+    found = done.get(corpus, {}).get(variant, {})
+    return found if found.get("key") == planned.key(corpus, variant) else None
+
+
 def table(planned: Plan, done: Results) -> str:
     """A line per variant: UA on the development speakers of each corpus, and against the first.
 
@@ -63,11 +69,8 @@ def table(planned: Plan, done: Results) -> str:
     base = next(iter(planned.variants))
 
     def found(corpus: str, variant: str) -> float | None:
-        result = done.get(corpus, {}).get(variant, {})
-        ua: float | None = (
-            result["ua"] if result.get("key") == planned.key(corpus, variant) else None
-        )
-        return ua
+        measured = result(planned, done, corpus, variant)
+        return None if measured is None else float(measured["ua"])
 
     lines = []
     for variant, changes in planned.variants.items():
