@@ -52,6 +52,7 @@ class Split(Section):
 
 class Features(Section):
     kind: Literal["mfcc", "log_mel", "spectrogram"]
+    level: Literal["clip", "none"]
     n_fft: Count
     hop_length: Count
     n_mels: Count

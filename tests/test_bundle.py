@@ -261,6 +261,31 @@ def test_log_mel_is_that_of_training_and_levelled_in_every_band(log_mel: Path, n
 
 
 @needs_cc
+@pytest.mark.parametrize("kind", ["mfcc", "log_mel"])
+def test_without_a_level_each_way_gives_the_rows_of_training(tmp_path: Path, kind: str) -> None:
+    of = card(**(LOG_MEL if kind == "log_mel" else {}), level="none")
+    files.write(tmp_path / "b", ptq(), of, arena_bytes(), CLIPS, streamed())
+    library = compiled(tmp_path / "b", FRONT_END)
+    for name, audio in CLIPS.items():
+        golden = files.golden(name, audio, ptq(), of, arena_bytes())
+        status, features, rows = whole(library, audio)
+        assert status == 0
+        np.testing.assert_allclose(features, golden.features, atol=1e-3)
+        assert_same_rows(rows, golden.input)
+        for way in (deferred, running):
+            np.testing.assert_array_equal(way(library, audio, 256)[1], rows)
+    assert whole(library, np.zeros(RATE, np.int16))[0] == -1
+    levelled = files.golden("exact", CLIPS["exact"], ptq(), card(), arena_bytes())
+    with pytest.raises(AssertionError):
+        assert_same_rows(whole(library, CLIPS["exact"])[2], levelled.input)
+    for options in OPTIONS.values():
+        subprocess.run(
+            ["cc", *STRICT, *options, "-fsyntax-only", "sernet_memory.c", "host_test.c"],
+            cwd=tmp_path / "b", check=True,
+        )  # fmt: skip
+
+
+@needs_cc
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -265,6 +265,25 @@ def test_every_band_of_log_mel_is_levelled_at_the_end(p: Features) -> None:
     np.testing.assert_allclose(running[0], np.log(1e-3), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["MFCC", *OTHERS])
+def test_without_a_level_every_way_is_training_and_loudness_stays_in(
+    name: str, x: np.ndarray, p: Features
+) -> None:
+    plain = p.model_copy(update={"clip": 1e3} | OTHERS.get(name, {}) | {"level": "none"})
+    device = DeviceFrontEnd("f32", 2, SR, plain)
+    whole = device.features(x)
+    assert difference(whole, trained(x, plain)) < F32_TOLERANCE
+    for mode in ("deferred", "running"):
+        np.testing.assert_array_equal(device.features(x, mode), whole)
+    softer = device.features((x // 4).astype(np.int16))
+    shifted = (whole - softer)[:, : cmsis.shifted(plain)]
+    expected = cmsis.per_log_level(plain) * np.log(4)
+    assert np.median(shifted) == pytest.approx(expected, rel=0.1)
+    levelled = trained(x, plain.model_copy(update={"level": "clip"}))
+    assert difference(levelled[:, 0], whole[:, 0]) > 0.1
+    assert front_end.ram("deferred", 32000, 122, 1024, cmsis.levelled(plain), False)["late"] == 0
+
+
 def test_every_fft_length_that_is_let_pass_is_one_that_cmsis_takes(p: Features) -> None:
     for n_fft in (32, 64, 128, 256, 512, 1024, 2048, 4096):
         short = p.model_copy(

@@ -7,7 +7,7 @@ from pipeline.errors import AudioError
 PERCENTILE = 99.9
 
 
-def cut(y: np.ndarray, n: int) -> np.ndarray:
+def cut(y: np.ndarray, n: int, levelled: bool = True) -> np.ndarray:
     """Cut to `n` samples around the centre, level, and pad to `n` samples.
 
     The level is the 99.9th percentile of |y| after the cut; what lies above it is clipped. Shorter
@@ -17,6 +17,7 @@ def cut(y: np.ndarray, n: int) -> np.ndarray:
     ----------
     y : np.ndarray [shape=(any,)]
     n : length of the result in samples
+    levelled : divide by the level; otherwise samples stay as they are, limited to plus or minus 1
 
     Returns
     -------
@@ -34,6 +35,6 @@ def cut(y: np.ndarray, n: int) -> np.ndarray:
         raise AudioError(
             f"the level of the clip's middle {n} samples is {level}, expected speech: leave the clip out"
         )
-    y = np.clip(y / level, -1.0, 1.0)
+    y = np.clip(y / level if levelled else y, -1.0, 1.0)
     left = (n - len(y)) // 2
     return np.pad(y, (left, n - len(y) - left)).astype(np.float32)

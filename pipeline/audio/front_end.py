@@ -25,7 +25,8 @@ def features(y: np.ndarray, input_len: float, sample_rate: int, p: Features) -> 
     AudioError
         The recording's middle is silence, or not finite.
     """
-    return spectra.features(cut_module.cut(y, round(input_len * sample_rate)), sample_rate, p)
+    n = round(input_len * sample_rate)
+    return spectra.features(cut_module.cut(y, n, p.level == "clip"), sample_rate, p)
 
 
 def _of_file(

@@ -32,6 +32,7 @@ class Config:
     clip: str
     level_per_mille: int
     largest: int
+    shifted: int
     levelled: int
     per_log_level: str
     silent: str
@@ -88,6 +89,7 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         clip=float_literal(min(spectra.limit(p), NO_LIMIT)),
         level_per_mille=per_mille,
         largest=samples - per_mille * (samples - 1) // 1000,
+        shifted=cmsis.shifted(p),
         levelled=cmsis.levelled(p),
         per_log_level=float_literal(cmsis.per_log_level(p)),
         silent=float_literal(cmsis.silent(p)),

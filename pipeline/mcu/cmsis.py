@@ -43,13 +43,18 @@ _TYPE = {"f32": datatype.F32, "q31": datatype.Q31, "q15": datatype.Q15}
 _BIT_REVERSAL = {16: 20, 32: 48, 64: 56, 128: 208, 256: 440, 512: 448, 1024: 1800, 2048: 3808}
 
 
-def levelled(p: Features) -> int:
-    """How many features of a frame, from the first one on, the level shifts: coefficient 0, or all bands."""
+def shifted(p: Features) -> int:
+    """How many features of a frame, from the first one on, a gain shifts: coefficient 0, or all bands."""
     return 1 if p.kind == "mfcc" else p.n_mels
 
 
+def levelled(p: Features) -> int:
+    """How many of them are shifted by the level of the clip, once it is known."""
+    return shifted(p) if p.level == "clip" else 0
+
+
 def per_log_level(p: Features) -> float:
-    """By how much these features grow when the logarithm of the level does by 1."""
+    """By how much the features that a gain shifts grow when its logarithm does by 1."""
     return float(np.sqrt(2 * p.n_mels)) if p.kind == "mfcc" else 1.0
 
 
@@ -210,7 +215,7 @@ class Frame:
         limit = level if limit is None else limit
         if limit == 0 or not frame.any():  # no bits to shift up
             zeros = np.zeros(spectra.bins(self._p), np.float32)
-            zeros[: levelled(self._p)] = silent(self._p)
+            zeros[: shifted(self._p)] = silent(self._p)
             return zeros
         return self._of(frame, level, limit)
 
@@ -218,7 +223,7 @@ class Frame:
         scaled = frame.astype(np.float32) * np.float32(1 / level)
         limited = np.clip(scaled, -limit / level, limit / level)
         features: np.ndarray = cmsisdsp.arm_mfcc_f32(self._instance, limited, self._scratch)
-        features[: levelled(self._p)] += np.float32(shift(self._p))
+        features[: shifted(self._p)] += np.float32(shift(self._p))
         return features
 
     def _q15(self, frame: np.ndarray, level: float, limit: float) -> np.ndarray:

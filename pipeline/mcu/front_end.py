@@ -19,7 +19,8 @@ scale.
 `running`: as `deferred`, but what is shifted is corrected by the level of what was heard up to the end
 of the frame, so that a row is final as soon as it is there.
 
-The percentile is exact in all three, see pipeline/mcu/level.py.
+The percentile is exact in all three, see pipeline/mcu/level.py. Without `features.level` there is
+nothing to divide by, and the three are one.
 """
 
 from collections.abc import Callable
@@ -107,6 +108,8 @@ class DeviceFrontEnd:
         level = Level(self.n)
         level.hear(x)
         of_clip = _above_silence(level.value())
+        if self.p.level == "none":
+            of_clip = FULL_SCALE
         left = (self.n - len(x)) // 2
         padded = np.pad(x, (left, self.n - len(x) - left))
         starts = np.arange(self.frames) * self.p.hop_length
@@ -167,7 +170,7 @@ class Stream:
 
     def _row(self, frame: np.ndarray) -> np.ndarray:
         level = self._level.value()
-        row = self._front_end.frame(frame, limit=level)
+        row = self._front_end.frame(frame, limit=level if self._levelled else FULL_SCALE)
         if self._running:
             row[: self._levelled] = self._corrected(row[: self._levelled], level)
             row = self._front_end.limited(row)

@@ -52,7 +52,7 @@ class Surroundings:
             used = front_end.ram(
                 self.p.level, n, frames, self.features.n_fft, cmsis.levelled(self.features), with_cmsis=True
             )  # fmt: skip
-            if streams and self.p.level == "deferred":
+            if streams and self.p.level == "deferred" and cmsis.levelled(self.features):
                 # Nothing can go through the network before the level is known.
                 used["features"] = prod(read.tensors[read.inputs[0]].shape)
             audio = used.pop("audio")

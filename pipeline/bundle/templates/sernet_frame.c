@@ -137,7 +137,7 @@ static void transform(sernet_frame *f, float features[SERNET_BINS]) {
 
 void sernet_frame_run(sernet_frame *f, float features[SERNET_BINS]) {
   transform(f, features);
-  for (uint32_t c = 0; c < SERNET_LEVELLED; ++c) {
+  for (uint32_t c = 0; c < SERNET_SHIFTED; ++c) {
     features[c] += SERNET_SHIFT;
   }
 }

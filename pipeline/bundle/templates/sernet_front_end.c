@@ -5,6 +5,9 @@
 
 #define FULL_SCALE 32768.0f
 
+/* What counts as 1: the level of what was heard, if clips are divided by it. */
+static float unit(float level) { return SERNET_LEVELLED > 0 ? level : FULL_SCALE; }
+
 static float limited(float value, float limit) {
   return value > limit ? limit : value < -limit ? -limit : value;
 }
@@ -30,7 +33,7 @@ sernet_status sernet_whole_start(sernet_whole *w, const int16_t *audio, uint32_t
   if (level <= 0.0f) {
     return SERNET_SILENCE;
   }
-  w->gain = 1.0f / level;
+  w->gain = 1.0f / unit(level);
   return sernet_frame_init(&w->frame);
 }
 
@@ -55,6 +58,7 @@ void sernet_whole_row(sernet_whole *w, uint32_t frame, int8_t row[SERNET_BINS]) 
   }
 }
 
+#if SERNET_LEVELLED > 0
 /* `n` rows of features that the level shifts, as if the clip had been divided by it before. */
 static void correct(const float *late, uint32_t n, float level, int8_t *rows) {
   const float shift = level > 0.0f ? SERNET_PER_LOG_LEVEL * logf(level / FULL_SCALE) : 0.0f;
@@ -66,13 +70,14 @@ static void correct(const float *late, uint32_t n, float level, int8_t *rows) {
     rows += SERNET_BINS;
   }
 }
+#endif
 
 static void frame_of_history(sernet_arriving *a) {
   /* For want of the clip's level samples are limited at that of what has been heard. */
   const float level = sernet_level_value(&a->level);
   float features[SERNET_BINS];
   for (uint32_t i = 0; i < SERNET_N_FFT; ++i) {
-    a->frame.samples[i] = limited((float)a->history[i], level) / FULL_SCALE;
+    a->frame.samples[i] = limited((float)a->history[i], unit(level)) / FULL_SCALE;
   }
   sernet_frame_run(&a->frame, features);
   int8_t running[SERNET_BINS];
@@ -80,11 +85,15 @@ static void frame_of_history(sernet_arriving *a) {
   for (uint32_t c = SERNET_LEVELLED; c < SERNET_BINS; ++c) {
     row[c] = sernet_quantize(features[c]);
   }
+#if SERNET_LEVELLED > 0
   if (a->take != NULL) {
     correct(features, 1, level, row);
-    a->take(a->context, row);
   } else {
     memcpy(a->late + a->frames * SERNET_LEVELLED, features, SERNET_LEVELLED * sizeof *features);
+  }
+#endif
+  if (a->take != NULL) {
+    a->take(a->context, row);
   }
   ++a->frames;
   a->filled = SERNET_N_FFT - SERNET_HOP_LENGTH;
@@ -128,8 +137,7 @@ static sernet_status start(sernet_arriving *a, uint32_t n) {
   return status;
 }
 
-sernet_status sernet_deferred_start(sernet_arriving *a, int8_t *input, float late[SERNET_LATE],
-                                    uint32_t n) {
+sernet_status sernet_deferred_start(sernet_arriving *a, int8_t *input, float *late, uint32_t n) {
   a->input = input;
   a->late = late;
   a->take = NULL;
@@ -159,8 +167,10 @@ sernet_status sernet_arriving_finish(sernet_arriving *a) {
   if (level <= 0.0f) {
     return SERNET_SILENCE;
   }
+#if SERNET_LEVELLED > 0
   if (a->take == NULL) {
     correct(a->late, SERNET_FRAMES, level, a->input);
   }
+#endif
   return SERNET_OK;
 }

@@ -60,9 +60,9 @@ typedef struct {
 
 /* Begin a clip of which `n` samples will come: SERNET_SAMPLES, unless it is known to be shorter or
  * longer. `input` takes the rows, SERNET_FRAMES x SERNET_BINS: the network's input tensor, say.
- * They are complete after sernet_arriving_finish. */
-sernet_status sernet_deferred_start(sernet_arriving *a, int8_t *input, float late[SERNET_LATE],
-                                    uint32_t n);
+ * They are complete after sernet_arriving_finish. `late`
+ * is working memory of SERNET_LATE floats. */
+sernet_status sernet_deferred_start(sernet_arriving *a, int8_t *input, float *late, uint32_t n);
 
 /* The same, but each row is complete at once, and goes to `take`. */
 sernet_status sernet_running_start(sernet_arriving *a, sernet_row_taker take, void *context,

@@ -12,7 +12,7 @@ int16_t sernet_audio[SERNET_SAMPLES];
 sernet_whole sernet_front_end;
 #else
 sernet_arriving sernet_front_end;
-#ifndef SERNET_STREAM
+#if !defined(SERNET_STREAM) && SERNET_LEVELLED > 0
 float sernet_late[SERNET_LATE];
 #endif
 #endif

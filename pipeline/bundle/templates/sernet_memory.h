@@ -5,6 +5,8 @@
 #ifndef SERNET_MEMORY_H_
 #define SERNET_MEMORY_H_
 
+#include <stddef.h>
+
 #include "sernet_front_end.h"
 #ifdef SERNET_STREAM
 #include "sernet_stream.h"
@@ -27,7 +29,11 @@ extern sernet_whole sernet_front_end;
 #else
 extern sernet_arriving sernet_front_end;
 #ifndef SERNET_STREAM
+#if SERNET_LEVELLED > 0
 extern float sernet_late[SERNET_LATE];
+#else
+#define sernet_late NULL /* nothing waits for the level */
+#endif
 #endif
 #endif
 
