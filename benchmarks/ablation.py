@@ -2,7 +2,7 @@
 
     dvc repro ingest                          # of the corpus that params.yaml names
     python -m benchmarks.ablation emodb4      # trains, and writes experiments/ablation.json
-    python -m benchmarks.ablation emodb4 mixup masks    # these again, and first
+    python -m benchmarks.ablation emodb4 mixup masks    # these alone, measured or not
 
 Each variant of experiments/ablation.yaml trains float models on the development speakers alone,
 leaves one of them out at a time, and is scored at the last epoch. The other speakers are not read:

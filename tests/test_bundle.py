@@ -195,7 +195,7 @@ def test_whole_gives_the_features_of_training(front_end: ctypes.CDLL, name: str)
 @needs_cc
 def test_the_comparison_notices_another_offset(bundle: Path, tmp_path: Path) -> None:
     copy = edited(
-        bundle, tmp_path / "b", "sernet_config.h", "SERNET_LOG_OFFSET 1e-06f", "SERNET_LOG_OFFSET 1e-03f"
+        bundle, tmp_path / "b", "sernet_config.h", "SERNET_ARM_OFFSET 1e-06f", "SERNET_ARM_OFFSET 1e-03f"
     )  # fmt: skip
     golden = files.golden("exact", CLIPS["exact"], ptq(), card(), arena_bytes())
     _, features, rows = whole(compiled(copy, FRONT_END), CLIPS["exact"])
@@ -275,7 +275,8 @@ def test_without_a_level_each_way_gives_the_rows_of_training(tmp_path: Path, kin
         for way in (deferred, running):
             np.testing.assert_array_equal(way(library, audio, 256)[1], rows)
     assert whole(library, np.zeros(RATE, np.int16))[0] == -1
-    levelled = files.golden("exact", CLIPS["exact"], ptq(), card(), arena_bytes())
+    of = card(**(LOG_MEL if kind == "log_mel" else {}))
+    levelled = files.golden("exact", CLIPS["exact"], ptq(), of, arena_bytes())
     with pytest.raises(AssertionError):
         assert_same_rows(whole(library, CLIPS["exact"])[2], levelled.input)
     for options in OPTIONS.values():
@@ -292,6 +293,7 @@ def test_without_a_level_each_way_gives_the_rows_of_training(tmp_path: Path, kin
         ("SERNET_LEVELLED 40u", "SERNET_LEVELLED 1u"),
         ("SERNET_SHIFT (6.9077554f)", "SERNET_SHIFT (0.0f)"),
         ("SERNET_SILENT (-6.9077554f)", "SERNET_SILENT (0.0f)"),
+        ("SERNET_LOG_OFFSET 0.001f", "SERNET_LOG_OFFSET 0.1f"),
     ],
 )
 def test_log_mel_with_one_constant_wrong_is_noticed(
@@ -398,6 +400,15 @@ def test_cmsis_dsps_own_sources_give_the_features_too(bundle: Path) -> None:
 
 
 # What is in the files
+
+
+def test_a_card_from_before_there_was_a_choice_of_level_is_read_and_a_strange_one_refused() -> None:
+    features = {name: value for name, value in card().features.items() if name != "level"}
+    older = Card(LABELS, 1.0, RATE, features, "ptq")
+    assert older.feature_params() == card().feature_params()
+    strange = Card(LABELS, 1.0, RATE, features | {"kind": "wavelets"}, "ptq")
+    with pytest.raises(ModelError, match=r"features.kind: .*: convert the model again"):
+        strange.feature_params()
 
 
 @needs_cc

@@ -1,4 +1,4 @@
-"""One length and one level for every clip."""
+"""One length for every clip, and one level where that is asked for."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ PERCENTILE = 99.9
 def cut(y: np.ndarray, n: int, levelled: bool = True) -> np.ndarray:
     """Cut to `n` samples around the centre, level, and pad to `n` samples.
 
-    The level is the 99.9th percentile of |y| after the cut; what lies above it is clipped. Shorter
+    The level is the 99.9th percentile of |y| after the cut: it becomes 1, and what lies above it is clipped. Shorter
     clips are padded with zeros on both sides. (The reference implementation's `utils/dataloader.py`.)
 
     Parameters

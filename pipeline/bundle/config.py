@@ -28,7 +28,9 @@ class Config:
     n_mels: int
     bins: int
     filter_coefficients: int
+    log_mel: bool
     log_offset: str
+    arm_offset: str
     clip: str
     level_per_mille: int
     largest: int
@@ -57,7 +59,7 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         Card and graph do not belong together, or the graph is not in eight bits.
     """
     p = card.feature_params()
-    filters = constants.make(card.sample_rate, p).mfcc.filters
+    filters = constants.make(card.sample_rate, p).frame.filters
     samples = round(card.input_len * card.sample_rate)
     frames = spectra.frames(samples, p)
     read = graph.read(model)
@@ -84,7 +86,9 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         n_mels=p.n_mels,
         bins=spectra.bins(p),
         filter_coefficients=len(filters),
-        log_offset=float_literal(cmsis.OFFSET),
+        log_mel=p.kind == "log_mel",
+        log_offset=float_literal(p.log_offset),
+        arm_offset=float_literal(cmsis.OFFSET),
         # What is not limited is limited by eight bits.
         clip=float_literal(min(spectra.limit(p), NO_LIMIT)),
         level_per_mille=per_mille,

@@ -13,19 +13,24 @@ from pipeline.params import Features
 class Tables:
     """What arm_mfcc_f32 takes, and what the portable code has in place of CMSIS-DSP's FFT.
 
-    mfcc : window, mel filters and basis
+    frame : window, mel filters and basis
+    log_mel : the basis is the identity, which the portable code does without
     cosine : cos(2πk / n_fft) for 0 ≤ k ≤ n_fft / 4, float32
     cmsis_fft_bytes : of CMSIS-DSP's own tables
     """
 
-    mfcc: cmsis.Tables
+    frame: cmsis.Tables
+    log_mel: bool
     cosine: np.ndarray
     cmsis_fft_bytes: int
 
     def bytes(self, with_cmsis: bool) -> dict[str, int]:
         """Of flash, by name."""
         fft = self.cmsis_fft_bytes if with_cmsis else self.cosine.nbytes
-        return {**self.mfcc.bytes(), "fft": fft}
+        tables = {**self.frame.bytes(), "fft": fft}
+        if self.log_mel and not with_cmsis:
+            del tables["basis"]
+        return tables
 
 
 def make(sample_rate: int, p: Features) -> Tables:
@@ -43,7 +48,8 @@ def make(sample_rate: int, p: Features) -> Tables:
         )
     angles = 2 * np.pi * np.arange(p.n_fft // 4 + 1) / p.n_fft
     return Tables(
-        mfcc=cmsis.tables("f32", sample_rate, p),
+        frame=cmsis.tables("f32", sample_rate, p),
+        log_mel=p.kind == "log_mel",
         cosine=np.cos(angles).astype(np.float32),
         cmsis_fft_bytes=cmsis.fft_bytes(p.n_fft),
     )

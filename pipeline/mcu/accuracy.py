@@ -85,7 +85,12 @@ def by_front_end(
         not compute in an arithmetic is left out.
     """
     table = {LIBROSA: _scores(data, models.classes(data.x, reference=True))}
-    chains = {name: chain for name, chain in CHAINS.items() if cmsis.has(chain.kind, p)}
+    chains = {
+        name: chain
+        for name, chain in CHAINS.items()
+        # With nothing to level, the ways to find the level are one.
+        if cmsis.has(chain.kind, p) and (chain.mode == "whole" or cmsis.levelled(p))
+    }
     for name, chain in Progress(chains.items(), name="front ends", unit="chain"):
         x = front_end.of_clips(_clips(data), chain, input_len, sample_rate, p)[..., np.newaxis]
         difference = np.abs(x - data.x)

@@ -227,19 +227,19 @@ class Frame:
         return features
 
     def _q15(self, frame: np.ndarray, level: float, limit: float) -> np.ndarray:
-        samples, shift = _shifted_up(frame, limit)
+        samples, bits = _shifted_up(frame, limit)
         _, q8_7 = cmsisdsp.arm_mfcc_q15(self._instance, samples.astype(np.int16), self._scratch)
         coefficients = q8_7.astype(np.float32) / np.float32(1 << 7)
-        coefficients[0] -= per_log_level(self._p) * np.log(level * 2**shift / FULL_SCALE)
+        coefficients[0] -= per_log_level(self._p) * np.log(level * 2**bits / FULL_SCALE)
         return coefficients
 
     def _q31(self, frame: np.ndarray, level: float, limit: float) -> np.ndarray:
-        samples, shift = _shifted_up(frame, limit)
+        samples, bits = _shifted_up(frame, limit)
         windowed = cmsisdsp.arm_mult_q31(samples << 16, self._window)
         # arm_rfft_q31 divides by n_fft and gives the conjugate half too.
         half = cmsisdsp.arm_rfft_q31(self._fft, windowed)[: self._p.n_fft + 2]
         magnitudes = cmsisdsp.arm_cmplx_mag_f32(cmsisdsp.arm_q31_to_float(half))
-        scale = np.float32(self._p.n_fft * FULL_SCALE / (level * 2**shift))
+        scale = np.float32(self._p.n_fft * FULL_SCALE / (level * 2**bits))
         bands = self._mel @ magnitudes * scale + np.float32(self._p.log_offset)
         features: np.ndarray = self._basis @ np.log(bands)
         return features
@@ -251,6 +251,6 @@ def _shifted_up(frame: np.ndarray, limit: float) -> tuple[np.ndarray, int]:
     The samples are int32 [shape=(n_fft,)] within the range of int16.
     """
     peak = min(float(np.abs(frame.astype(np.int32)).max()), limit)
-    shift = max(0, 15 - int(np.ceil(peak)).bit_length())
-    most = min(round(limit * 2**shift), FULL_SCALE - 1)
-    return np.clip(frame.astype(np.int32) << shift, -most, most), shift
+    bits = max(0, 15 - int(np.ceil(peak)).bit_length())
+    most = min(round(limit * 2**bits), FULL_SCALE - 1)
+    return np.clip(frame.astype(np.int32) << bits, -most, most), bits

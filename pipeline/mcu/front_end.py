@@ -6,20 +6,22 @@ it to plus or minus 1 (pipeline/audio/cut.py). A device may not have the memory 
 `whole`: the clip's samples are kept. The same definition as training.
 
 `deferred`: no samples are kept but a frame's. Frames are computed as they come, of x / 32768. The
-level scales all bands alike, so of MFCC it shifts coefficient 0 only, of log-mel each band:
+level scales all bands alike, so of MFCC it shifts coefficient 0 only; of log-mel it changes each value,
+which still tells its band:
 
-    c0 := c0 - sqrt(2 · n_mels) · ln(level / 32768)        band := band - ln(level / 32768)
+    c0 := c0 - sqrt(2 · n_mels) · ln(level / 32768)
+    value := ln((exp(value) - offset) · 32768 / level + offset)
 
-which is done when the clip has ended; until then the device keeps what is shifted of each frame as
-floats, and the other coefficients in the network's own int8. A frame's samples are limited at the level
-of what was heard up to its end, for want of the final one. Where that is the final one, what differs
-from `whole` is that the offset, which is added to the bands before the logarithm, is relative to full
+which is done when the clip has ended; until then the device keeps what changes of each frame as floats,
+and the other coefficients in the network's own int8. A frame's samples are limited at the level of what
+was heard up to its end, for want of the final one. Where that is the final one, what differs from
+`whole` is that of MFCC the offset, which is added to the bands before the logarithm, is relative to full
 scale.
 
-`running`: as `deferred`, but what is shifted is corrected by the level of what was heard up to the end
-of the frame, so that a row is final as soon as it is there.
+`running`: as `deferred`, but what changes is corrected by the level of what was heard up to the end of
+the frame, so that a row is final as soon as it is there.
 
-The percentile is exact in all three, see pipeline/mcu/level.py. Without `features.level` there is
+The percentile is exact in all three, see pipeline/mcu/level.py. With `features.level=none` there is
 nothing to divide by, and the three are one.
 """
 
@@ -180,6 +182,9 @@ class Stream:
         p = self._front_end.p
         if level == 0:  # silence so far
             return np.full_like(features, cmsis.silent(p))
+        if p.kind == "log_mel":
+            bands = np.maximum(np.exp(features) - p.log_offset, 0)
+            return np.log(bands * (FULL_SCALE / level) + p.log_offset)
         return features - cmsis.per_log_level(p) * np.log(level / FULL_SCALE)
 
 

@@ -49,10 +49,12 @@ class Surroundings:
         if not self.no_front_end:
             n = round(self.input_len * self.sample_rate)
             frames = spectra.frames(n, self.features)
+            levelled = cmsis.levelled(self.features)
+            mode = self.p.level if levelled else "running"  # nothing to wait for
             used = front_end.ram(
-                self.p.level, n, frames, self.features.n_fft, cmsis.levelled(self.features), with_cmsis=True
+                mode, n, frames, self.features.n_fft, levelled, with_cmsis=True
             )  # fmt: skip
-            if streams and self.p.level == "deferred" and cmsis.levelled(self.features):
+            if streams and mode == "deferred":
                 # Nothing can go through the network before the level is known.
                 used["features"] = prod(read.tensors[read.inputs[0]].shape)
             audio = used.pop("audio")

@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from pipeline import paths
-from pipeline.errors import MissingError
+from pipeline.errors import MissingError, ModelError
 from pipeline.params import Features
 
 
@@ -21,7 +23,15 @@ class Card:
     kind: str
 
     def feature_params(self) -> Features:
-        return Features.model_validate(self.features)
+        """What the model hears; ModelError where the card says it in a way that is not known."""
+        try:
+            # Before there was a choice every clip was divided by its level.
+            return Features.model_validate({"level": "clip"} | self.features)
+        except ValidationError as error:
+            found = ", ".join(f"features.{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())  # fmt: skip
+            raise ModelError(
+                f"the model's card does not say what it hears ({found}): convert the model again"
+            ) from None
 
 
 def write(card: Card, model: Path) -> None:

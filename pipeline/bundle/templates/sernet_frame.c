@@ -19,6 +19,7 @@ static void transform(sernet_frame *f, float features[SERNET_BINS]) {
 #else
 
 #include <math.h>
+#include <string.h>
 
 #define HALF (SERNET_N_FFT / 2)
 #define QUARTER (SERNET_N_FFT / 4)
@@ -120,8 +121,11 @@ static void transform(sernet_frame *f, float features[SERNET_BINS]) {
       sum += bins[i] * filter[i];
     }
     filter += length;
-    mel[band] = logf(sum + SERNET_LOG_OFFSET);
+    mel[band] = logf(sum + SERNET_ARM_OFFSET);
   }
+#if SERNET_LOG_MEL
+  memcpy(features, mel, SERNET_BINS * sizeof *features);
+#else
   const float *row = sernet_basis;
   for (uint32_t c = 0; c < SERNET_BINS; ++c) {
     float sum = 0.0f;
@@ -131,6 +135,7 @@ static void transform(sernet_frame *f, float features[SERNET_BINS]) {
     features[c] = sum;
     row += SERNET_N_MELS;
   }
+#endif
 }
 
 #endif

@@ -59,14 +59,23 @@ void sernet_whole_row(sernet_whole *w, uint32_t frame, int8_t row[SERNET_BINS]) 
 }
 
 #if SERNET_LEVELLED > 0
-/* `n` rows of features that the level shifts, as if the clip had been divided by it before. */
+/* A feature as if the clip had been divided by `level` before. */
+static float levelled(float feature, float level) {
+#if SERNET_LOG_MEL
+  const float band = expf(feature) - SERNET_LOG_OFFSET;
+  return logf((band > 0.0f ? band : 0.0f) * (FULL_SCALE / level) + SERNET_LOG_OFFSET);
+#else
+  return feature - SERNET_PER_LOG_LEVEL * logf(level / FULL_SCALE);
+#endif
+}
+
+/* `n` rows of the features that the level changes. */
 static void correct(const float *late, uint32_t n, float level, int8_t *rows) {
-  const float shift = level > 0.0f ? SERNET_PER_LOG_LEVEL * logf(level / FULL_SCALE) : 0.0f;
   for (uint32_t row = 0; row < n; ++row) {
     for (uint32_t c = 0; c < SERNET_LEVELLED; ++c) {
-      const float feature = *late++;
-      rows[c] = sernet_quantize(level > 0.0f ? feature - shift : SERNET_SILENT);
+      rows[c] = sernet_quantize(level > 0.0f ? levelled(late[c], level) : SERNET_SILENT);
     }
+    late += SERNET_LEVELLED;
     rows += SERNET_BINS;
   }
 }

@@ -4,7 +4,7 @@
  * network was trained on.
  *
  * arriving: no samples are kept but those of one frame. Frames are computed as samples arrive, limited
- * at the level of what has been heard up to their end. Otherwise the level only shifts the first
+ * at the level of what has been heard up to their end. Otherwise the level only changes the first
  * SERNET_LEVELLED features of a frame (coefficient 0 of MFCC, all of log-mel), which are corrected: at
  * the end by the clip's level (deferred), or at once by the level so far (running). */
 #ifndef SERNET_FRONT_END_H_
@@ -48,7 +48,7 @@ typedef struct {
   sernet_frame frame;
   sernet_level level;
   int8_t *input;         /* deferred: all rows */
-  float *late;           /* deferred: what the level shifts of each frame, before correction */
+  float *late;           /* deferred: what the level changes of each frame, before correction */
   sernet_row_taker take; /* running: where each row goes */
   void *context;         /* of `take` */
   uint32_t skip;         /* samples to pass over before the clip */

@@ -113,7 +113,7 @@ def _probabilities(row: pd.Series) -> dict[str, float]:
 
 
 def _sound(clip: str, of: Input) -> bytes | None:
-    """The clip as the front end gets it, cut and levelled, as FLAC; None where it is not there."""
+    """The clip as the front end gets it, cut, and levelled if it is, as FLAC; None where it is not there."""
     import soundfile
 
     file = paths.CLIPS / f"{clip}.wav"
@@ -121,6 +121,6 @@ def _sound(clip: str, of: Input) -> bytes | None:
         return None
     y, _ = soundfile.read(file)
     content = BytesIO()
-    heard = cut(y, round(of.seconds * of.sample_rate))
+    heard = cut(y, round(of.seconds * of.sample_rate), of.levelled)
     soundfile.write(content, heard, of.sample_rate, format="FLAC", subtype="PCM_16")
     return content.getvalue()

@@ -23,6 +23,7 @@ class Input:
     seconds: float
     sample_rate: int
     kind: str
+    levelled: bool
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,12 @@ def _input() -> Input | None:
         return None
     try:
         content = YAML(typ="safe").load(params.PATH)
-        seconds, rate, kind = (
-            content["input_len"],
-            content["sample_rate"],
-            content["features"]["kind"],
+        features = content["features"]
+        return Input(
+            seconds=float(content["input_len"]),
+            sample_rate=int(content["sample_rate"]),
+            kind=str(features["kind"]),
+            levelled=features.get("level", "clip") == "clip",
         )
-        return Input(float(seconds), int(rate), str(kind))
-    except (YAMLError, KeyError, TypeError, ValueError):
+    except (YAMLError, KeyError, TypeError, ValueError, AttributeError):
         return None
