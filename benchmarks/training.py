@@ -26,7 +26,7 @@ from pipeline.models.folds import Job
 from pipeline.models.training import Recipe
 
 CLIPS, FRAMES, BINS, CLASSES = 320, 184, 40, 7
-FOLDS, EPOCHS = 4, 6
+FOLDS, EPOCHS = 4, 12
 ROUNDS = 2
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import tensorflow as tf
 import tf_keras
 from tf_keras import mixed_precision
 
@@ -110,11 +111,30 @@ class _Training:
         self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self._trained.compile(self._optimizer, losses.make(p), metrics=["accuracy"])
         self._optimizer.build(self._trained.trainable_variables)
+        self._step = self._compiled()
         self._labels = np.eye(classes, dtype=np.float32)[data.y]
         counts = np.bincount(data.y, minlength=classes)
         self._class_weights = len(data) / (classes * np.maximum(counts, 1))
         start = self._network.get_weights()
         self.progress = _Progress(start, start, best={name: _Best() for name in sides})
+
+    def _compiled(self) -> tf.types.experimental.PolymorphicFunction:
+        """A step on a batch of any size: inputs, labels, and weights where classes have some.
+
+        Keras's `train_on_batch` would trace it once more for the smaller batch at the end of an epoch.
+        """
+        kinds = [*self._trained.inputs, self._trained.output]
+        batch = [tf.TensorSpec(kind.shape, tf.float32) for kind in kinds]
+        if self._recipe.train.class_weights:
+            batch.append(tf.TensorSpec([None], tf.float32))
+
+        def step(
+            x: tf.Tensor, mask: tf.Tensor, y: tf.Tensor, *weights: tf.Tensor
+        ) -> dict[str, tf.Tensor]:
+            said: dict[str, tf.Tensor] = self._trained.train_step(([x, mask], y, *weights))
+            return said
+
+        return tf.function(step, input_signature=batch)
 
     def resume(self, progress: _Progress) -> None:
         """Go on from what another process had reached."""
@@ -152,22 +172,19 @@ class _Training:
             rng,
         )
         mask = lightsernet.dropout_mask(len(x), recipe.model, rng)
-        weights = (y @ self._class_weights).astype(np.float32) if p.class_weights else None
+        inputs = [x, mask, y]
+        if p.class_weights:
+            inputs.append((y @ self._class_weights).astype(np.float32))
         self._trained.reset_metrics()
         for start in range(0, len(x), p.batch_size):
             batch = slice(start, start + p.batch_size)
             self._optimizer.learning_rate.assign(learning_rate(done + start / len(x), p))
-            loss, accuracy = self._trained.train_on_batch(
-                [x[batch], mask[batch]],
-                y[batch],
-                sample_weight=None if weights is None else weights[batch],
-                reset_metrics=False,
-            )
+            said = self._step(*(values[batch] for values in inputs))
         return {
             "epoch": done + 1,
             "learning_rate": learning_rate(done, p),
-            "train_loss": float(loss),
-            "train_accuracy": float(accuracy),
+            "train_loss": float(said["loss"]),
+            "train_accuracy": float(said["accuracy"]),
         }
 
     def _average(self) -> None:
