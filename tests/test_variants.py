@@ -108,7 +108,7 @@ def test_a_difference_of_a_bit_stops_the_stage(
 
 
 def test_features_that_the_device_lacks_leave_the_network_alone_to_count(toy: Params) -> None:
-    for name, value in (("log_offset", 1e-3), ("hop_length", toy.features.n_fft + 1)):
+    for name, value in (("n_fft", 1000), ("hop_length", toy.features.n_fft + 1)):
         features = toy.features.model_copy(update={name: value})
         surroundings = Surroundings(toy.evaluate, features, 1.0, 16000)
         assert f"features.{name}" in surroundings.no_front_end
@@ -118,3 +118,17 @@ def test_features_that_the_device_lacks_leave_the_network_alone_to_count(toy: Pa
     ]
     assert "front end" not in names
     assert "tensor arena" in names
+
+
+def test_where_no_clip_is_levelled_nothing_is_kept_until_its_end(toy: Params) -> None:
+    def ram(level: str, way: str) -> int:
+        features = toy.features.model_copy(update={"level": level})
+        p = toy.evaluate.model_copy(update={"level": way})
+        need = variants.measure(ptq(), board(1 << 20), Surroundings(p, features, 1.0, 16000), 1 << 20).need  # fmt: skip
+        return sum(line.bytes for line in need.ram if line.name in ("audio buffer", "front end"))
+
+    assert ram("none", "whole") == ram("none", "deferred") == ram("none", "running")
+    assert ram("none", "running") == ram("clip", "running")
+    # A second of samples at 2 bytes beside a frame of them; a float for each of 59 frames.
+    assert ram("clip", "whole") > ram("clip", "running") + 25_000
+    assert ram("clip", "deferred") == ram("clip", "running") + 4 * 59
