@@ -164,6 +164,17 @@ def test_the_same_seed_gives_the_same_bits_whatever_ran_before(toy: Params) -> N
     assert not same(first, other)
 
 
+def test_folds_that_share_a_graph_have_the_bits_of_folds_with_their_own(toy: Params) -> None:
+    training._steps.clear()
+    outcomes = [fit(toy, seed=seed) for seed in (1, 2)]
+    (shared,) = training._steps.values()
+    assert shared.run.experimental_get_tracing_count() == 1
+    for seed, outcome in enumerate(outcomes, 1):
+        training._steps.clear()
+        assert same(outcome, fit(toy, seed=seed))
+    assert list(training._steps.values()) != [shared]
+
+
 def test_bfloat16_trains_to_float32_weights(toy: Params) -> None:
     outcome = fit(toy, precision="bfloat16", epochs=8, learning_rate=1e-2)
     assert {weight.dtype for weight in outcome.weights} == {np.dtype(np.float32)}

@@ -12,7 +12,7 @@ multiply-accumulates. Two things make that unnecessary:
   processor's cache, and once more on the way back rather than kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,28 +149,35 @@ def _relu_pooled(
     def activations(clip: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         return tf.nn.relu(tf.matmul(clip, weights, transpose_a=True))
 
+    def each(clips: tf.Tensor, step: Callable[[tf.Tensor, Any], Any], start: Any) -> Any:
+        """`start` after a step for each of so many clips, one by one."""
+        return tf.while_loop(
+            lambda clip, _: clip < clips,
+            lambda clip, so_far: (clip + 1, step(clip, so_far)),
+            [0, start],
+            parallel_iterations=1,
+        )[1]
+
     @tf.custom_gradient
     def compute(around: tf.Tensor, weights: tf.Tensor) -> Any:
-        def of_clip(clip: tf.Tensor) -> tf.Tensor:
-            y = tf.reshape(activations(clip, weights), [1, rows, columns, channels])
-            return tf.raw_ops.AvgPool(value=y, **window)[0]
+        clips = tf.shape(around)[0]
+
+        def add_output(clip: tf.Tensor, outputs: tf.TensorArray) -> tf.TensorArray:
+            y = tf.reshape(activations(around[clip], weights), [1, rows, columns, channels])
+            return outputs.write(clip, tf.raw_ops.AvgPool(value=y, **window)[0])
 
         def gradient(upstream: tf.Tensor) -> tuple[None, tf.Tensor]:
-            def add(clip: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            def add(clip: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
                 y = activations(around[clip], weights)
                 of_y = tf.raw_ops.AvgPoolGrad(
                     orig_input_shape=[1, rows, columns, channels], grad=upstream[clip][tf.newaxis], **window
                 )  # fmt: skip
                 of_y = tf.raw_ops.ReluGrad(gradients=tf.reshape(of_y, y.shape), features=y)
-                return clip + 1, total + tf.matmul(around[clip], of_y)
+                return total + tf.matmul(around[clip], of_y)
 
-            _, total = tf.while_loop(
-                lambda clip, _: clip < tf.shape(around)[0], add, [0, tf.zeros_like(weights)],
-                parallel_iterations=1,
-            )  # fmt: skip
-            return None, total
+            return None, each(clips, add, tf.zeros_like(weights))
 
-        of_clips = tf.TensorSpec([*pooled, channels], tf.float32)
-        return tf.map_fn(of_clip, around, parallel_iterations=1, fn_output_signature=of_clips), gradient  # fmt: skip
+        outputs = tf.TensorArray(tf.float32, clips, element_shape=[*pooled, channels])
+        return each(clips, add_output, outputs).stack(), gradient
 
     return compute(around, weights)

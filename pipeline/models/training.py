@@ -87,8 +87,66 @@ class _Progress:
         return len(self.history)
 
 
+class _Step:
+    """A network with what trains it: the graph of a step, its optimizer and metrics."""
+
+    def __init__(self, frames: int, bins: int, classes: int, recipe: Recipe) -> None:
+        p = recipe.train
+        mixed_precision.set_global_policy("mixed_bfloat16" if p.precision == "bfloat16" else "float32")  # fmt: skip
+        try:
+            self.network = lightsernet.build(frames, bins, classes, recipe.model)
+            self.trained = lightsernet.for_training(self.network)
+        finally:
+            mixed_precision.set_global_policy("float32")
+        self.optimizer = tf_keras.optimizers.AdamW(p.learning_rate, weight_decay=p.weight_decay)
+        self.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        self.trained.compile(self.optimizer, losses.make(p), metrics=["accuracy"])
+        self.optimizer.build(self.trained.trainable_variables)
+        self._start = [variable.numpy() for variable in self.optimizer.variables]
+        # Keras makes the metrics' variables when they are first used; in a graph, which is then traced twice.
+        none = tf.zeros([1, classes])
+        self.trained.compute_loss(y=none, y_pred=none)
+        self.trained.compute_metrics(None, none, none, None)
+        self.run = self._compiled(p.class_weights)
+
+    def _compiled(self, weighted: bool) -> tf.types.experimental.PolymorphicFunction:
+        """A step on a batch of any size: inputs, labels, and weights where classes have some.
+
+        Keras's `train_on_batch` would trace it once more for the smaller batch at the end of an epoch.
+        """
+        kinds = [*self.trained.inputs, self.trained.output]
+        batch = [tf.TensorSpec(kind.shape, tf.float32) for kind in kinds]
+        if weighted:
+            batch.append(tf.TensorSpec([None], tf.float32))
+
+        def step(
+            x: tf.Tensor, mask: tf.Tensor, y: tf.Tensor, *weights: tf.Tensor
+        ) -> dict[str, tf.Tensor]:
+            said: dict[str, tf.Tensor] = self.trained.train_step(([x, mask], y, *weights))
+            return said
+
+        return tf.function(step, input_signature=batch)
+
+    def set_optimizer(self, values: list[np.ndarray]) -> None:
+        """Its variables, in order; none at all: as at the start of a training."""
+        for variable, value in zip(self.optimizer.variables, values or self._start, strict=True):
+            variable.assign(value)
+
+
+_steps: dict[str, _Step] = {}  # by what it was built for; one at most
+
+
+def _step(frames: int, bins: int, classes: int, recipe: Recipe) -> _Step:
+    """The last one if it fits: to build and trace one takes as long as an epoch or two."""
+    key = joblib.hash((frames, bins, classes, recipe.model, recipe.train))
+    if key not in _steps:
+        _steps.clear()
+        _steps[key] = _Step(frames, bins, classes, recipe)
+    return _steps[key]
+
+
 class _Training:
-    """A network on its way through the epochs of one fold.
+    """A network on its way through the epochs of one fold; one at a time in a process.
 
     What is drawn in an epoch (the order of the clips, augmentation, dropout) follows from the seed
     and the epoch's number alone: `progress` is all that another process needs to go on.
@@ -98,61 +156,31 @@ class _Training:
         self, data: Data, sides: dict[str, Data], classes: int, recipe: Recipe, seed: int
     ) -> None:
         self._data, self._sides, self._recipe, self._seed = data, sides, recipe, seed
-        p = recipe.train
         deterministic(seed)
         _, frames, bins, _ = data.x.shape
-        mixed_precision.set_global_policy("mixed_bfloat16" if p.precision == "bfloat16" else "float32")  # fmt: skip
-        try:
-            self._network = lightsernet.build(frames, bins, classes, recipe.model, seed)
-            self._trained = lightsernet.for_training(self._network)
-        finally:
-            mixed_precision.set_global_policy("float32")
-        self._optimizer = tf_keras.optimizers.AdamW(p.learning_rate, weight_decay=p.weight_decay)
-        self._optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        self._trained.compile(self._optimizer, losses.make(p), metrics=["accuracy"])
-        self._optimizer.build(self._trained.trainable_variables)
-        self._step = self._compiled()
+        self._step = _step(frames, bins, classes, recipe)
         self._labels = np.eye(classes, dtype=np.float32)[data.y]
         counts = np.bincount(data.y, minlength=classes)
         self._class_weights = len(data) / (classes * np.maximum(counts, 1))
-        start = self._network.get_weights()
-        self.progress = _Progress(start, start, best={name: _Best() for name in sides})
-
-    def _compiled(self) -> tf.types.experimental.PolymorphicFunction:
-        """A step on a batch of any size: inputs, labels, and weights where classes have some.
-
-        Keras's `train_on_batch` would trace it once more for the smaller batch at the end of an epoch.
-        """
-        kinds = [*self._trained.inputs, self._trained.output]
-        batch = [tf.TensorSpec(kind.shape, tf.float32) for kind in kinds]
-        if self._recipe.train.class_weights:
-            batch.append(tf.TensorSpec([None], tf.float32))
-
-        def step(
-            x: tf.Tensor, mask: tf.Tensor, y: tf.Tensor, *weights: tf.Tensor
-        ) -> dict[str, tf.Tensor]:
-            said: dict[str, tf.Tensor] = self._trained.train_step(([x, mask], y, *weights))
-            return said
-
-        return tf.function(step, input_signature=batch)
+        start = lightsernet.build(frames, bins, classes, recipe.model, seed).get_weights()
+        self.resume(_Progress(start, start, best={name: _Best() for name in sides}))
 
     def resume(self, progress: _Progress) -> None:
-        """Go on from what another process had reached."""
+        """Go on from what this or another process had reached."""
         self.progress = progress
-        self._network.set_weights(progress.weights)
-        for variable, value in zip(self._optimizer.variables, progress.optimizer, strict=True):
-            variable.assign(value)
+        self._step.set_optimizer(progress.optimizer)
 
     def epoch(self) -> None:
         """Once more through the clips, then a look at the other sides."""
-        self._network.set_weights(self.progress.weights)
+        network, optimizer = self._step.network, self._step.optimizer
+        network.set_weights(self.progress.weights)
         row = self._learn()
-        self.progress.weights = self._network.get_weights()
-        self.progress.optimizer = [variable.numpy() for variable in self._optimizer.variables]
+        self.progress.weights = network.get_weights()
+        self.progress.optimizer = [variable.numpy() for variable in optimizer.variables]
         self._average()
-        self._network.set_weights(self.progress.kept)
+        network.set_weights(self.progress.kept)
         for name, side in self._sides.items():
-            probabilities = predict(self._network, side.x)
+            probabilities = predict(network, side.x)
             accuracy = row[f"{name}_accuracy"] = float(np.mean(probabilities.argmax(axis=1) == side.y))  # fmt: skip
             if accuracy > self.progress.best[name].accuracy:
                 self.progress.best[name] = _Best(accuracy, int(row["epoch"]), self.progress.kept, probabilities)  # fmt: skip
@@ -161,6 +189,7 @@ class _Training:
     def _learn(self) -> dict[str, float]:
         """Steps through all clips, in an order of their own and augmented anew."""
         recipe, p, done = self._recipe, self._recipe.train, self.progress.epochs
+        step = self._step
         rng = np.random.default_rng((self._seed, done))
         order = rng.permutation(len(self._data))
         x, y = augment.clips(
@@ -175,11 +204,11 @@ class _Training:
         inputs = [x, mask, y]
         if p.class_weights:
             inputs.append((y @ self._class_weights).astype(np.float32))
-        self._trained.reset_metrics()
+        step.trained.reset_metrics()
         for start in range(0, len(x), p.batch_size):
             batch = slice(start, start + p.batch_size)
-            self._optimizer.learning_rate.assign(learning_rate(done + start / len(x), p))
-            said = self._step(*(values[batch] for values in inputs))
+            step.optimizer.learning_rate.assign(learning_rate(done + start / len(x), p))
+            said = step.run(*(values[batch] for values in inputs))
         return {
             "epoch": done + 1,
             "learning_rate": learning_rate(done, p),
