@@ -4,9 +4,10 @@
     python -m benchmarks.ablation emodb4      # trains, and writes experiments/ablation.json
     python -m benchmarks.ablation emodb4 mixup masks    # these alone, measured or not
 
-Each variant of experiments/ablation.yaml trains float models on the development speakers alone,
-leaves one of them out at a time, and is scored at the last epoch. The other speakers are not read:
-they are for the runs that come after all choices. What was trained is kept, so that an interrupted
+Each variant of experiments/ablation.yaml trains float models that leave out one of the development
+speakers at a time, and is scored on that speaker at the last epoch. The other speakers are for the runs
+that come after all choices: they are not read, or, where the plan says `learn_from: all`, learnt from
+but never scored. What was trained is kept, so that an interrupted
 run goes on where it was; a variant that was measured by the same plan is not measured again unless it
 is named.
 """
@@ -59,17 +60,18 @@ def costs(network: tf_keras.Model, clips: np.ndarray) -> dict[str, int]:
     }
 
 
-def measure(rows: pd.DataFrame, p: Params, seeds: list[int]) -> dict[str, Any]:
-    """Train with `p` on all but one of the speakers of `rows`, each in turn."""
+def measure(rows: pd.DataFrame, speakers: list[str], p: Params, seeds: list[int]) -> dict[str, Any]:
+    """Train with `p` on `rows` but those of one of the `speakers`, each in turn, and score it on these."""
     labels = manifest.labels(rows)
     y = rows["label"].map(labels.index).to_numpy()
     x = features(rows, p)
     recipe = Recipe(p.sample_rate, p.features, p.model, p.train, p.augment)
     network = lightsernet.build(*x.shape[1:3], len(labels), p.model)
+    held_out = [(rows["speaker"] == name).to_numpy() for name in speakers]
+    scored = np.any(held_out, axis=0)
     scores = []
     for seed in seeds:
         said = np.empty_like(y)
-        held_out = [(rows["speaker"] == name).to_numpy() for name in sorted(set(rows["speaker"]))]
         jobs = [
             Job(f"seed {seed}, speaker {n}", Data(x[~out], y[~out]), None, None, 100 * seed + n)
             for n, out in enumerate(held_out)
@@ -77,7 +79,7 @@ def measure(rows: pd.DataFrame, p: Params, seeds: list[int]) -> dict[str, Any]:
         for out, outcome in zip(held_out, folds.train(jobs, len(labels), recipe), strict=True):
             network.set_weights(outcome.weights)
             said[out] = predict(network, x[out]).argmax(axis=1)
-        scores.append(round(100 * float(recall_score(y, said, average="macro")), 2))
+        scores.append(round(100 * float(recall_score(y[scored], said[scored], average="macro")), 2))
     return {
         "ua": round(float(np.mean(scores)), 2),
         "ua_of_seeds": scores,
@@ -86,7 +88,7 @@ def measure(rows: pd.DataFrame, p: Params, seeds: list[int]) -> dict[str, Any]:
 
 
 def development(rows: pd.DataFrame, plan: Plan, corpus: str) -> pd.DataFrame:
-    """The clips that choices are made on.
+    """The clips that a choice may read.
 
     Raises
     ------
@@ -104,6 +106,8 @@ def development(rows: pd.DataFrame, plan: Plan, corpus: str) -> pd.DataFrame:
             + (f" and lacks the speakers {listed(missing)}" if missing else "")
             + ": set corpus.name and corpus.path in params.yaml, then run `dvc repro ingest`"
         )
+    if plan.corpora[corpus].get("learn_from") == "all":
+        return rows
     return rows[rows["speaker"].isin(plan.speakers)].reset_index(drop=True)
 
 
@@ -133,7 +137,7 @@ def main() -> None:
     rows = development(manifest.read(), plan, name)
     for variant in chosen(plan, ablation.read(), name, arguments.variants):
         p = params.load(changes=plan.changes(name, variant))
-        measured = {"key": plan.key(name, variant), **measure(rows, p, plan.seeds)}
+        measured = {"key": plan.key(name, variant), **measure(rows, plan.speakers, p, plan.seeds)}
         done = ablation.read()
         done.setdefault(name, {})[variant] = measured
         with staged(ablation.RESULTS) as (file,):

@@ -32,7 +32,7 @@ CLIPS = 8
 def model(p: Params, seconds: float) -> tuple[bytes, np.ndarray]:
     """An int8 model of `seconds` with random weights, and the clips that set its ranges."""
     frames = spectra.frames(round(seconds * p.sample_rate), p.features)
-    bins = spectra.bins(p.features)
+    bins = p.features.bins
     rng = np.random.default_rng(p.seed)
     network = lightsernet.build(frames, bins, CLASSES, p.model)
     network.set_weights([rng.normal(w.mean(), 0.05, w.shape) if w.ndim > 1 else w for w in network.get_weights()])  # fmt: skip

@@ -59,6 +59,7 @@ class Features(Section):
     fmin: NonNegative
     fmax: Positive
     n_mfcc: Count
+    lifter: Natural
     log_offset: Positive
     clip: Positive
 
@@ -68,12 +69,22 @@ class Features(Section):
             raise ValueError(f"fmin ({self.fmin} Hz) must lie below fmax ({self.fmax} Hz)")
         if self.n_mfcc > self.n_mels:
             raise ValueError(f"n_mfcc ({self.n_mfcc}) must not exceed n_mels ({self.n_mels})")
+        if 0 < self.lifter < self.n_mfcc:
+            raise ValueError(
+                f"lifter ({self.lifter}) must be 0 or at least n_mfcc ({self.n_mfcc}), else it turns the sign of coefficients"
+            )
         return self
+
+    @property
+    def bins(self) -> int:
+        """How many values a frame has."""
+        return {"mfcc": self.n_mfcc, "log_mel": self.n_mels, "spectrogram": self.n_fft // 2 + 1}[self.kind]  # fmt: skip
 
 
 class Model(Section):
     stem_filters: Count
     stem_pool: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    body: Literal["standard", "separable"]
     body_filters: Annotated[list[Count], Field(min_length=4, max_length=4)]
     head_filters: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]

@@ -28,6 +28,7 @@ TOY: dict[str, dict[str, Any]] = {
     "model": {
         "stem_filters": 4,
         "stem_pool": [2, 2],
+        "body": "standard",
         "body_filters": [4, 6, 8, 8],
         "head_filters": 12,
     },

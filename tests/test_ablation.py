@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.io import wavfile
 
 from benchmarks import ablation as runner
 from pipeline.errors import SernetError
+from pipeline.models import lightsernet
 from pipeline.params import Params
 from pipeline.reporting import ablation, tables
 from pipeline.reporting.ablation import Plan
@@ -36,9 +38,9 @@ DONE = {"one": {name: {"ua": ua, "key": PLAN.key("one", name)} for name, ua in U
 
 def test_the_table_holds_each_variant_to_the_base_and_says_what_was_not_run() -> None:
     lines = ablation.table(PLAN, DONE).splitlines()
-    assert lines[2] == "| base |  | 70.00 |  | not run |  |"
-    assert lines[3] == "| mixup | `augment.mixup 0.3` | 71.50 | +1.50 | not run |  |"
-    assert lines[4].startswith("| wide | `model.head_filters 9` | 69.00 | -1.00 |")
+    assert lines[2] == "| base |  | 70.00 | not run |"
+    assert lines[3] == "| mixup | `augment.mixup 0.3` | 71.50 (+1.50) | not run |"
+    assert lines[4] == "| wide | `model.head_filters 9` | 69.00 (-1.00) | not run |"
 
 
 def test_what_was_measured_by_another_plan_counts_as_not_run() -> None:
@@ -51,18 +53,20 @@ def test_what_was_measured_by_another_plan_counts_as_not_run() -> None:
         assert "0.00" not in ablation.table(other, DONE)
         assert "not run" in ablation.table(other, DONE)
     wider = replace(PLAN, variants={**PLAN.variants, "wide": {"model.head_filters": 10}})
-    assert "71.50 | +1.50" in ablation.table(wider, DONE)
+    assert "71.50 (+1.50)" in ablation.table(wider, DONE)
     assert "69.00" not in ablation.table(wider, DONE)
 
 
 def test_the_plan_can_be_run_and_every_variant_changes_something(write_params: Any) -> None:
     plan = ablation.plan(ROOT / ablation.PLAN)
-    seen = []
     for corpus in plan.corpora:
-        for variant in plan.variants:
-            p = runner.params.load(ROOT / "params.yaml", plan.changes(corpus, variant))
-            seen.append(p.model_dump_json())
-    assert len(set(seen)) == len(plan.corpora) * len(plan.variants)
+        seen = [
+            runner.params.load(
+                ROOT / "params.yaml", plan.changes(corpus, variant)
+            ).model_dump_json()
+            for variant in plan.variants
+        ]
+        assert len(set(seen)) == len(plan.variants)
 
 
 def test_the_document_says_what_was_measured() -> None:
@@ -108,13 +112,48 @@ def test_only_development_speakers_are_read(
                 rows.append({"clip": clip, "sha256": clip, "label": label, "speaker": speaker})
     table = pd.DataFrame(rows)
     chosen = runner.development(table, PLAN, "one")
-    found = runner.measure(chosen, toy, [0, 1])
+    found = runner.measure(chosen, PLAN.speakers, toy, [0, 1])
     assert len(found["ua_of_seeds"]) == 2
     assert found["ua"] == pytest.approx(np.mean(found["ua_of_seeds"]))
     assert found["arena_bytes"] > 0 and found["flash_bytes"] > 1000 and found["macs"] > 1000
     json.dumps(found)
     with pytest.raises(FileNotFoundError, match="cglad0"):
-        runner.measure(table, toy, [0])
+        runner.measure(table, PLAN.speakers, toy, [0])
+
+
+def test_speakers_that_no_choice_may_score_are_learnt_from_where_the_plan_says_so(
+    toy: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pd.DataFrame(
+        [(s, label, f"{s}{label}") for s in "abc" for label in ("glad", "sad")],
+        columns=["speaker", "label", "clip"],
+    )
+    named = {**PLAN.corpora["one"], "clips": 6}
+    plan = replace(PLAN, corpora={"one": {**named, "learn_from": "all"}, "other": named})
+    assert plan.key("one", "base") != plan.key("other", "base")
+    # The label is all there is to see.
+    x = np.zeros((6, 61, 40, 1), np.float32)
+    x[1::2] = 1
+    learnt = []
+
+    def train(jobs: list[Any], classes: int, recipe: Any) -> Any:
+        learnt.extend(len(job.train) for job in jobs)
+        network = lightsernet.build(61, 40, classes, recipe.model)
+        return [SimpleNamespace(weights=network.get_weights()) for _ in jobs]
+
+    monkeypatch.setattr(runner, "features", lambda rows, p: x[: len(rows)])
+    monkeypatch.setattr(runner.folds, "train", train)
+    monkeypatch.setattr(runner, "costs", lambda *_: {})
+    monkeypatch.setattr(runner, "predict", lambda _, x: np.eye(2)[x[:, 0, 0, 0].astype(int)])
+    for corpus, clips in (("one", 4), ("other", 2)):
+        learnt.clear()
+        chosen = runner.development(rows, plan, corpus)
+        assert runner.measure(chosen, plan.speakers, toy, [0])["ua"] == 100
+        assert learnt == [clips, clips]  # all but those of the speaker left out
+    # Were c scored as well, its wrong half would show.
+    x[4:] = 1 - x[4:]
+    assert runner.measure(rows, plan.speakers, toy, [0])["ua"] == 100
+    assert runner.measure(rows, ["a", "b", "c"], toy, [0])["ua"] < 70
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,13 @@ EVERYTHING = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["mfcc", "log_mel"])
+@pytest.fixture(params=["mfcc", "liftered", "log_mel"])
 def features(request: pytest.FixtureRequest, toy: Params) -> Features:
     """Both kinds with a mel axis; as many coefficients as bands and no limit, so that nothing is lost."""
-    return toy.features.model_copy(
-        update={"kind": request.param, "n_mels": 64, "n_mfcc": 64, "clip": 1e4}
+    kinds = (
+        {"kind": "mfcc", "lifter": 64} if request.param == "liftered" else {"kind": request.param}
     )
+    return toy.features.model_copy(update={"n_mels": 64, "n_mfcc": 64, "clip": 1e4} | kinds)
 
 
 def changed(x: np.ndarray, features: Features, seed: int = 0, **changes: object) -> np.ndarray:
@@ -44,6 +45,7 @@ def log_mel(x: np.ndarray, p: Features) -> np.ndarray:
     if p.kind == "log_mel":
         return x
     n = np.arange(64)
+    x = x / (1 + p.lifter / 2 * np.sin(np.pi * n / 64))
     rows = [np.cos(np.pi * k * (2 * n + 1) / 128) * (0.5 if k == 0 else 1) for k in range(64)]
     return x @ np.array(rows) * np.sqrt(2 / 64)
 

@@ -261,6 +261,20 @@ def test_log_mel_is_that_of_training_and_levelled_in_every_band(log_mel: Path, n
 
 
 @needs_cc
+def test_liftered_coefficients_are_those_of_training(tmp_path: Path) -> None:
+    of = card(lifter=80, clip=100.0)
+    files.write(tmp_path / "b", ptq(), of, arena_bytes(), CLIPS, streamed())
+    library, audio = compiled(tmp_path / "b", FRONT_END), CLIPS["exact"]
+    golden = files.golden("exact", audio, ptq(), of, arena_bytes())
+    plain = files.golden("exact", audio, ptq(), card(clip=100.0), arena_bytes())
+    status, features, rows = whole(library, audio)
+    assert status == 0
+    np.testing.assert_allclose(features, golden.features, rtol=1e-5, atol=1e-3)
+    assert_same_rows(rows, golden.input)
+    assert np.abs(golden.features - plain.features).max() > 1
+
+
+@needs_cc
 @pytest.mark.parametrize("kind", ["mfcc", "log_mel"])
 def test_without_a_level_each_way_gives_the_rows_of_training(tmp_path: Path, kind: str) -> None:
     of = card(**(LOG_MEL if kind == "log_mel" else {}), level="none")
@@ -403,7 +417,9 @@ def test_cmsis_dsps_own_sources_give_the_features_too(bundle: Path) -> None:
 
 
 def test_a_card_from_before_there_was_a_choice_of_level_is_read_and_a_strange_one_refused() -> None:
-    features = {name: value for name, value in card().features.items() if name != "level"}
+    features = {
+        name: value for name, value in card().features.items() if name not in ("level", "lifter")
+    }
     older = Card(LABELS, 1.0, RATE, features, "ptq")
     assert older.feature_params() == card().feature_params()
     strange = Card(LABELS, 1.0, RATE, features | {"kind": "wavelets"}, "ptq")

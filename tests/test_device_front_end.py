@@ -202,12 +202,12 @@ def test_what_cmsis_does_not_have_is_refused(
         DeviceFrontEnd("f32", 2, SR, p.model_copy(update=changes))
 
 
-@pytest.mark.parametrize("changes", [{"kind": "log_mel"}, {"log_offset": 1e-3}])
+@pytest.mark.parametrize("changes", [{"kind": "log_mel"}, {"log_offset": 1e-3}, {"lifter": 40}])
 def test_q15_has_mfcc_with_its_own_offset_alone(changes: dict[str, object], p: Features) -> None:
     other = p.model_copy(update=changes)
     assert [kind for kind in cmsis.KINDS if cmsis.has(kind, other)] == ["f32", "q31"]
     assert all(cmsis.has(kind, p) for kind in cmsis.KINDS)
-    with pytest.raises(ParamsError, match="arm_mfcc_q15 has mfcc with 1e-06"):
+    with pytest.raises(ParamsError, match="arm_mfcc_q15 has mfcc with 1e-06 and 0"):
         DeviceFrontEnd("q15", 2, SR, other)
 
 
@@ -215,6 +215,7 @@ OTHERS = {
     "log-mel": {"kind": "log_mel", "n_mels": 40, "log_offset": 1e-3},
     "log-mel, offset as the paper's": {"kind": "log_mel", "n_mels": 40},
     "MFCC, offset 1e-2": {"n_mels": 64, "log_offset": 1e-2, "clip": 100.0},
+    "MFCC, liftered": {"n_mels": 64, "lifter": 80, "clip": 100.0},
 }
 
 

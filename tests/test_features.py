@@ -59,11 +59,28 @@ def test_features_agree_with_tf_signal(
 ) -> None:
     p = toy.features.model_copy(update={"kind": kind})
     ours, theirs = spectra.features(clip, SR, p), reference(clip, p)[kind]
-    assert ours.shape == theirs.shape == (spectra.frames(len(clip), p), spectra.bins(p))
+    assert ours.shape == theirs.shape == (spectra.frames(len(clip), p), p.bins)
     assert ours.dtype == np.float32
     difference = np.abs(ours - theirs)
     assert np.median(difference) <= median
     assert difference.max() <= largest
+
+
+def test_a_lifter_weighs_coefficients_as_librosas_which_counts_from_one(
+    clip: np.ndarray, toy: Params
+) -> None:
+    p = toy.features.model_copy(update={"clip": 1e6})
+    plain = spectra.features(clip, SR, p)
+    ours = spectra.features(clip, SR, p.model_copy(update={"lifter": 80}))
+    spectrum = np.eye(p.n_mels, dtype=np.float32)
+    with_librosa = librosa.feature.mfcc(S=spectrum, n_mfcc=p.n_mfcc, lifter=80)
+    weights = with_librosa[:, 0] / librosa.feature.mfcc(S=spectrum, n_mfcc=p.n_mfcc)[:, 0]
+    np.testing.assert_array_equal(ours[:, 0], plain[:, 0])
+    np.testing.assert_allclose(ours[:, 1:], plain[:, 1:] * weights[:-1], rtol=1e-4, atol=1e-4)
+    # What it is for: of real speech, low coefficients no longer hide the high ones.
+    assert spectra.lifter(p.model_copy(update={"lifter": 80}))[20] == pytest.approx(
+        1 + 40 * 2**-0.5
+    )
 
 
 def test_the_mel_bands_are_tf_signals_and_not_librosas(toy: Params) -> None:

@@ -28,9 +28,9 @@ def largest_difference(model: tf_keras.Model, other: tf_keras.Model) -> float:
     return float(np.abs(model.predict(x, verbose=0) - other.predict(x, verbose=0)).max())
 
 
-@pytest.fixture
-def network(toy: Params) -> tf_keras.Model:
-    model = lightsernet.build(61, 40, 7, toy.model)
+@pytest.fixture(params=["standard", "separable"])
+def network(toy: Params, request: pytest.FixtureRequest) -> tf_keras.Model:
+    model = lightsernet.build(61, 40, 7, toy.model.model_copy(update={"body": request.param}))
     randomise(model)
     return model
 

@@ -22,7 +22,7 @@ from pipeline.models import lightsernet, qat
 from pipeline.models.folding import classifier_as_convolution, fold
 from pipeline.models.inference import predict
 from pipeline.params import Model, Params
-from pipeline.tflite import converter, graph
+from pipeline.tflite import converter, flatbuffer, graph
 from pipeline.tflite.int8 import Int8Model, quantize
 
 CLASSES = 5
@@ -30,9 +30,10 @@ X = np.random.default_rng(0).normal(0, 4, (24, 59, 40, 1)).clip(-10, 10).astype(
 
 
 @cache
-def folded() -> tf_keras.Model:
+def folded(body: str = "standard") -> tf_keras.Model:
+    widths = TOY["model"] | {"body": body}
     model = lightsernet.build(
-        59, 40, CLASSES, Model(**TOY["model"], dropout=0.3, l2=1e-6, bn_momentum=0.9)
+        59, 40, CLASSES, Model(**widths, dropout=0.3, l2=1e-6, bn_momentum=0.9)
     )
     randomise(model)
     dense = model.get_layer("emotion")
@@ -42,8 +43,8 @@ def folded() -> tf_keras.Model:
 
 
 @cache
-def teacher() -> np.ndarray:
-    return predict(folded(), X)
+def teacher(body: str = "standard") -> np.ndarray:
+    return predict(folded(body), X)
 
 
 @cache
@@ -51,14 +52,14 @@ def ptq() -> bytes:
     return converter.to_int8(folded(), X)
 
 
-def tune(toy: Params, **changes: object) -> tf_keras.Model:
+def tune(toy: Params, body: str = "standard", **changes: object) -> tf_keras.Model:
     p = toy.quantize.model_copy(update=changes)
-    train = Data(X, teacher().argmax(axis=1))
+    network, targets = folded(body), teacher(body)
     tuned = qat.fine_tune(
-        folded().to_json(), folded().get_weights(), train, teacher(), CLASSES, p,
-        seed=0, version="", on_epoch=lambda: None,
+        network.to_json(), network.get_weights(), Data(X, targets.argmax(axis=1)), targets, CLASSES,
+        p, seed=0, version="", on_epoch=lambda: None,
     )  # fmt: skip
-    return qat.rebuild(folded(), tuned.weights)
+    return qat.rebuild(network, tuned.weights)
 
 
 def operators(content: bytes) -> dict[str, int]:
@@ -96,6 +97,29 @@ def test_every_kernel_is_fine_tuned_in_eight_bits_per_channel() -> None:
         layer = model.get_layer(name)
         ranges = [v for v in layer.non_trainable_variables if "kernel_max" in v.name]
         assert [tuple(v.shape) for v in ranges] == [(layer.layer.filters,)]
+
+
+def test_kernels_of_a_separable_body_have_a_scale_for_each_channel_too(toy: Params) -> None:
+    content = converter.to_int8(tune(toy, "separable"))
+    assert operators(content) == EXPECTED | {"DEPTHWISE_CONV_2D": 4}
+    loaded = flatbuffer.load(content)
+    tensors = loaded.subgraphs[0].tensors
+    kernels = [
+        tensors[operator.inputs[1]]
+        for operator, named in zip(loaded.subgraphs[0].operators, graph.read(content).operators, strict=True)
+        if named.name == "DEPTHWISE_CONV_2D"
+    ]  # fmt: skip
+    for kernel, channels in zip(kernels, [12, 4, 6, 8], strict=True):
+        steps = loaded.buffers[kernel.buffer].data.view(np.int8).reshape(kernel.shape)
+        assert len(kernel.quantization.scale) == channels
+        # Each channel uses its eight bits to the full; with one scale for all, one of them would.
+        assert (np.abs(steps).max(axis=(0, 1, 2)) == 127).all()
+
+
+def test_a_separable_body_follows_its_fine_tuned_model_as_closely(toy: Params) -> None:
+    tuned = tune(toy, "separable")
+    said = fidelity(converter.to_int8(tuned), X, teacher("separable").argmax(axis=1), predict(tuned, X))  # fmt: skip
+    assert said.divergence < 0.0005
 
 
 def test_fine_tuning_starts_at_the_float_models_ranges(toy: Params) -> None:
@@ -186,7 +210,9 @@ def test_input_is_rounded_and_limited_as_tflites_own_operator_does() -> None:
 
 
 def test_tflite_micro_equals_litert_reference_bit_for_bit(toy: Params) -> None:
-    for content in (ptq(), converter.to_int8(tune(toy))):
+    for content in (
+        ptq(), converter.to_int8(tune(toy)), converter.to_int8(tune(toy, "separable")),
+    ):  # fmt: skip
         assert runtimes.disagreement(content, X, 1 << 20) == Disagreement(0, 0)
 
 

@@ -24,6 +24,7 @@ def test_the_projects_own_file_is_valid() -> None:
         ({"input_len": -1}, "input_len: input should be greater than 0, found -1"),
         ({"features__fmax": 9000.0}, "lies above half the sample_rate"),
         ({"features__n_mfcc": 200}, "must not exceed n_mels"),
+        ({"features__lifter": 22}, "lifter (22) must be 0 or at least n_mfcc (40)"),
         ({"input_len": 0.01}, "shorter than one window"),
         ({"validate__warn": ["colour"]}, "validate.warn.0: input should be 'labels'"),
     ],

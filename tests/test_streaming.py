@@ -34,7 +34,7 @@ from pipeline.tflite.streaming.plan import Input, Mean, quantized_multiplier
 from pipeline.tflite.streaming.run import Stream, litert
 
 RNG = np.random.default_rng(0)
-REST = {"stem_pool": [2, 2], "dropout": 0.3, "l2": 1e-6, "bn_momentum": 0.9}
+REST = {"stem_pool": [2, 2], "body": "standard", "dropout": 0.3, "l2": 1e-6, "bn_momentum": 0.9}
 PAPER = Model(stem_filters=32, body_filters=[64, 96, 128, 160], head_filters=320, **REST)
 SMALL = Model(stem_filters=3, body_filters=[4, 5, 6, 7], head_filters=9, **REST)
 

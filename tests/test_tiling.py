@@ -61,6 +61,7 @@ def family(
     widths = Model(
         stem_filters=stem,
         stem_pool=[2, 2],
+        body="standard",
         body_filters=body,
         head_filters=head,
         dropout=0,

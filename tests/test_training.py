@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.models.training import Outcome, Recipe
 from pipeline.params import Model, Params
 
 PAPER = Model(
-    stem_filters=32, stem_pool=[2, 2], body_filters=[64, 96, 128, 160], head_filters=320,
+    stem_filters=32, stem_pool=[2, 2], body="standard", body_filters=[64, 96, 128, 160], head_filters=320,
     dropout=0.3, l2=1e-6, bn_momentum=0.99,
 )  # fmt: skip
 
@@ -36,6 +37,20 @@ def test_the_network_has_the_papers_parameters_and_shapes() -> None:
 @pytest.mark.parametrize(("frames", "millions"), [(184, 159), (434, 376)])
 def test_the_cost_is_what_was_counted_by_hand(frames: int, millions: int) -> None:
     assert round(lightsernet.macs(lightsernet.build(frames, 40, 7, PAPER)) / 1e6) == millions
+
+
+def test_a_separable_body_has_the_weights_and_the_cost_counted_by_hand() -> None:
+    model = lightsernet.build(184, 40, 7, PAPER.model_copy(update={"body": "separable"}))
+    channels = [96, 64, 96, 128, 160]
+    rows, columns = [92, 46, 23, 12], [20, 10, 5, 5]
+    weights = macs = 0
+    for block, (seen, made) in enumerate(pairwise(channels)):
+        of_block = 9 * seen + seen * made
+        weights += of_block + 4 * (seen + made)  # four numbers a channel of batch normalisation
+        macs += rows[block] * columns[block] * of_block
+    stem = 32 * (11 + 9 + 9)
+    assert model.count_params() == stem + 3 * 32 * 5 + weights + 160 * 320 + 4 * 320 + 320 * 7 + 7
+    assert lightsernet.macs(model) == 184 * 40 * stem + macs + 6 * 5 * 160 * 320 + 320 * 7
 
 
 def test_the_schedule_is_the_papers(toy: Params) -> None:

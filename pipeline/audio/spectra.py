@@ -17,14 +17,20 @@ def frames(n: int, p: Features) -> int:
     return (n - p.n_fft + p.hop_length) // p.hop_length
 
 
-def bins(p: Features) -> int:
-    """How many values a frame has."""
-    return {"mfcc": p.n_mfcc, "log_mel": p.n_mels, "spectrogram": p.n_fft // 2 + 1}[p.kind]
-
-
 def limit(p: Features) -> float:
     """Features are limited to plus or minus this."""
     return p.clip if p.kind == "mfcc" else float("inf")
+
+
+def lifter(p: Features) -> np.ndarray:
+    """What each coefficient is multiplied by [shape=(n_mfcc,)], float32: 1 for the zeroth.
+
+    HTK's sine lifter (Young et al., The HTK Book, section 5.6): high coefficients vary less.
+    """
+    if p.lifter == 0:
+        return np.ones(p.n_mfcc, np.float32)
+    angle = np.pi * np.arange(p.n_mfcc) / p.lifter
+    return (1 + p.lifter / 2 * np.sin(angle)).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -56,7 +62,7 @@ def features(y: np.ndarray, sr: int, p: Features) -> np.ndarray:
     Returns
     -------
     np.ndarray [shape=(frames(n), bins)], float32
-        `mfcc`: coefficients, limited to plus or minus `clip`. `log_mel`: natural logarithm of the
+        `mfcc`: coefficients, liftered and limited to plus or minus `clip`. `log_mel`: natural logarithm of the
         mel bands' magnitudes. `spectrogram`: magnitudes.
     """
     spectrum = np.abs(librosa.stft(y, n_fft=p.n_fft, hop_length=p.hop_length, center=False))
@@ -69,4 +75,5 @@ def features(y: np.ndarray, sr: int, p: Features) -> np.ndarray:
     mfcc = librosa.feature.mfcc(S=log_mel, n_mfcc=p.n_mfcc, dct_type=2, norm="ortho")
     # librosa scales the first row of the DCT by 1/√N, tf.signal and CMSIS-DSP by √(2/N) as the others.
     mfcc[0] *= np.sqrt(2)
+    mfcc *= lifter(p)[:, np.newaxis]
     return np.clip(mfcc, -p.clip, p.clip).T.astype(np.float32)

@@ -68,9 +68,9 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         raise ModelError(
             f"the model takes {taken.type} and gives {given.type}, expected INT8: export the int8 model"
         )
-    if taken.shape != (1, frames, spectra.bins(p), 1) or prod(given.shape) != len(card.labels):
+    if taken.shape != (1, frames, p.bins, 1) or prod(given.shape) != len(card.labels):
         raise ModelError(
-            f"the model takes {taken.shape} and gives {given.shape}, its card says {(1, frames, spectra.bins(p), 1)} and {len(card.labels)} labels: they do not belong together"
+            f"the model takes {taken.shape} and gives {given.shape}, its card says {(1, frames, p.bins, 1)} and {len(card.labels)} labels: they do not belong together"
         )
     runner = Int8Model(model)
     (input_scale, input_zero), (output_scale, output_zero) = (
@@ -84,7 +84,7 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         n_fft=p.n_fft,
         hop_length=p.hop_length,
         n_mels=p.n_mels,
-        bins=spectra.bins(p),
+        bins=p.bins,
         filter_coefficients=len(filters),
         log_mel=p.kind == "log_mel",
         log_offset=float_literal(p.log_offset),

@@ -49,7 +49,7 @@ def shifted(p: Features) -> int:
 
 
 def levelled(p: Features) -> int:
-    """How many of them are shifted by the level of the clip, once it is known."""
+    """How many of them change with the level of the clip, once it is known."""
     return shifted(p) if p.level == "clip" else 0
 
 
@@ -75,7 +75,7 @@ class Tables:
     window : [shape=(n_fft,)]
     filters : the mel bands' weights, one band after the other, without the zeros around them
     positions, lengths : of each band in the spectrum and in `filters` [shape=(n_mels,)], uint32
-    basis : what the logarithms are multiplied by, row by row: the DCT, or the identity
+    basis : what the logarithms are multiplied by, row by row: the liftered DCT, or the identity
         [shape=(bins * n_mels,)]
     """
 
@@ -105,9 +105,9 @@ def check(p: Features, kind: Kind = "f32") -> None:
         raise ParamsError(
             f"features.n_fft is {p.n_fft}, CMSIS-DSP's FFT takes {', '.join(map(str, lengths))}: choose one of them"
         )
-    if kind == "q15" and (p.kind, p.log_offset) != ("mfcc", OFFSET):
+    if kind == "q15" and (p.kind, p.log_offset, p.lifter) != ("mfcc", OFFSET, 0):
         raise ParamsError(
-            f"features are {p.kind} with a log_offset of {p.log_offset}, arm_mfcc_q15 has mfcc with {OFFSET}: set features.kind and features.log_offset to these"
+            f"features are {p.kind} with a log_offset of {p.log_offset} and a lifter of {p.lifter}, arm_mfcc_q15 has mfcc with {OFFSET} and 0: set features.kind, features.log_offset and features.lifter to these"
         )
     if p.hop_length > p.n_fft:
         raise ParamsError(
@@ -129,6 +129,8 @@ def basis(p: Features, dtype: int = datatype.F32) -> np.ndarray:
     if p.kind == "log_mel":
         return np.eye(p.n_mels, dtype=np.float32).ravel()
     matrix: np.ndarray = cmsis_mfcc.dctMatrix(dtype, p.n_mfcc, p.n_mels)
+    if p.lifter:  # q15 has none
+        matrix = (matrix.reshape(p.n_mfcc, -1) * spectra.lifter(p)[:, np.newaxis]).ravel()
     return matrix
 
 
@@ -195,7 +197,7 @@ class Frame:
             table = tables(kind, sample_rate, p)
             self._instance = getattr(cmsisdsp, f"arm_mfcc_instance_{kind}")()
             status = getattr(cmsisdsp, f"arm_mfcc_init_{kind}")(
-                self._instance, p.n_fft, p.n_mels, spectra.bins(p), table.basis,
+                self._instance, p.n_fft, p.n_mels, p.bins, table.basis,
                 table.positions, table.lengths, table.filters, table.window,
             )  # fmt: skip
             self._scratch = np.zeros(2 * p.n_fft, np.float32 if kind == "f32" else np.int32)
@@ -214,7 +216,7 @@ class Frame:
         """
         limit = level if limit is None else limit
         if limit == 0 or not frame.any():  # no bits to shift up
-            zeros = np.zeros(spectra.bins(self._p), np.float32)
+            zeros = np.zeros(self._p.bins, np.float32)
             zeros[: shifted(self._p)] = silent(self._p)
             return zeros
         return self._of(frame, level, limit)

@@ -96,9 +96,9 @@ def describe(content: bytes, card: Card | None = None) -> Description:
             f"the model's input is {'×'.join(map(str, shape))}, expected batch × frames × bins × 1"
         )
     features = card.feature_params() if card else None
-    if features and shape[2] != _bins(features):
+    if features and shape[2] != features.bins:
         raise ModelError(
-            f"the model's input has {shape[2]} bins, its card says {_bins(features)} {AXES[features.kind]}: "
+            f"the model's input has {shape[2]} bins, its card says {features.bins} {AXES[features.kind]}: "
             "this is another model's card"
         )
     windows = receptive.windows(content, read)
@@ -169,10 +169,6 @@ def hertz(bins: int, p: Features, sample_rate: int) -> tuple[float, float] | Non
         for i in range(p.n_mels + 2)
     ]
     return corners[bins + 1] - corners[0], corners[-1] - corners[-2 - bins]
-
-
-def _bins(p: Features) -> int:
-    return {"mfcc": p.n_mfcc, "log_mel": p.n_mels, "spectrogram": p.n_fft // 2 + 1}[p.kind]
 
 
 def _band(p: Features, sample_rate: int) -> tuple[float, float]:

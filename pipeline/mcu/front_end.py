@@ -205,7 +205,7 @@ def ram(
     Parameters
     ----------
     samples, frames : of a clip
-    levelled : features of a frame that the level shifts
+    levelled : features of a frame that change with the level
     with_cmsis : with CMSIS-DSP's arm_mfcc_f32, whose arm_cmplx_mag_f32 reads 2 · n_fft floats of
         its working memory; the portable code needs none
     """

@@ -10,6 +10,7 @@ import librosa
 import numpy as np
 from scipy.fft import dct, idct
 
+from pipeline.audio.spectra import lifter
 from pipeline.params import Augment, Features
 
 
@@ -155,6 +156,7 @@ def _to_log_mel(x: np.ndarray, p: Features) -> np.ndarray:
     if p.kind == "log_mel":
         return x
     x = x.copy()
+    x /= lifter(p)
     x[..., 0] /= np.sqrt(2)  # tf.signal's scale of the first row, see audio/spectra.py
     return idct(x, n=p.n_mels, axis=-1, norm="ortho")
 
@@ -164,4 +166,5 @@ def _from_log_mel(log_mel: np.ndarray, p: Features) -> np.ndarray:
         return log_mel
     x = dct(log_mel, axis=-1, norm="ortho")[..., : p.n_mfcc]
     x[..., 0] *= np.sqrt(2)
+    x *= lifter(p)
     return np.clip(x, -p.clip, p.clip)

@@ -15,8 +15,8 @@ from tf_keras import layers
 from pipeline.errors import ModelError
 from pipeline.models.topology import consumers, producers
 
-# Exactly these: kinds derived from Conv2D have their output channels on another axis of the kernel.
-_FOLDABLE = (layers.Conv2D, layers.Dense)
+# Exactly these: other kinds that Keras derives from convolutions have other kernels.
+_FOLDABLE = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 
 
 def fold_weights(
@@ -116,8 +116,11 @@ def fold(model: tf_keras.Model) -> tf_keras.Model:
             return None
         bn = takes_in[layer.name]
         kernel, *rest = layer.get_weights()
+        shape = kernel.shape
+        if isinstance(layer, layers.DepthwiseConv2D):  # its output channels are the last two axes
+            kernel = kernel.reshape(*shape[:2], -1)
         channels = kernel.shape[-1]
-        folded = fold_weights(
+        kernel, bias = fold_weights(
             kernel,
             rest[0] if rest else np.zeros(channels, np.float32),
             bn.gamma.numpy() if bn.scale else np.ones(channels, np.float32),
@@ -126,7 +129,8 @@ def fold(model: tf_keras.Model) -> tf_keras.Model:
             bn.moving_variance.numpy(),
             bn.epsilon,
         )
-        return [(type(layer).from_config({**layer.get_config(), "use_bias": True}), list(folded))]
+        merged = type(layer).from_config({**layer.get_config(), "use_bias": True})
+        return [(merged, [kernel.reshape(shape), bias])]
 
     return _rebuild(model, replace)
 

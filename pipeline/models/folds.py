@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pipeline
 from pipeline import workers
+from pipeline.audio import spectra
 from pipeline.cache import cached, code_version, directory
 from pipeline.dataset import Data
 from pipeline.models import augment, inference, lightsernet, losses, schedule, stem, training
@@ -55,7 +56,7 @@ def train(jobs: Sequence[Job], classes: int, recipe: Recipe) -> Iterator[Outcome
     from its last checkpoint.
     """
     version = code_version(
-        pipeline, augment, inference, lightsernet, losses, schedule, stem, training,
+        pipeline, augment, inference, lightsernet, losses, schedule, spectra, stem, training,
         packages=("tensorflow", "tf_keras", "numpy", "scipy", "librosa"),
     )  # fmt: skip
     calls = [(job, classes, recipe, version) for job in jobs]

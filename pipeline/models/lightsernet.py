@@ -2,6 +2,9 @@
 
 Three parallel paths look at time (11×1), frequency (1×9) and both (3×3); their pooled outputs are
 concatenated and go through four blocks of convolution and one of 1×1, then a global average.
+
+With `body` set to `separable` each block filters every channel by itself, then mixes them by 1×1, as
+MobileNet does (Howard et al., arXiv 1704.04861): a ninth of the weights and multiply-accumulates.
 """
 
 import numpy as np
@@ -23,17 +26,27 @@ def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_k
     """
     seeds = iter(range(seed * 100, seed * 100 + 100))
 
-    def convolution(x, filters: int, kernel: tuple[int, int], name: str, **options):  # type: ignore[no-untyped-def]
-        x = layers.Conv2D(
-            filters,
-            kernel,
-            padding="same",
-            kernel_initializer=tf_keras.initializers.GlorotUniform(seed=next(seeds)),
-            name=f"{name}_conv",
-            **options,
-        )(x)
+    def initial() -> tf_keras.initializers.Initializer:
+        return tf_keras.initializers.GlorotUniform(seed=next(seeds))
+
+    def activated(x, name: str):  # type: ignore[no-untyped-def]
         x = layers.BatchNormalization(momentum=p.bn_momentum, name=f"{name}_bn")(x)
         return layers.ReLU(name=f"{name}_relu")(x)
+
+    def convolution(x, filters: int, kernel: tuple[int, int], name: str, **options):  # type: ignore[no-untyped-def]
+        x = layers.Conv2D(
+            filters, kernel, padding="same", kernel_initializer=initial(), name=f"{name}_conv", **options
+        )(x)  # fmt: skip
+        return activated(x, name)
+
+    def block(x, filters: int, name: str):  # type: ignore[no-untyped-def]
+        kernel = (3, 3)
+        if p.body == "separable":
+            x = layers.DepthwiseConv2D(
+                kernel, padding="same", depthwise_initializer=initial(), use_bias=False, name=f"{name}_filter_conv"
+            )(x)  # fmt: skip
+            x, kernel = activated(x, f"{name}_filter"), (1, 1)
+        return convolution(x, filters, kernel, name, use_bias=False, kernel_regularizer=l2)
 
     l2 = tf_keras.regularizers.L2(p.l2)
     inputs = layers.Input((frames, bins, 1), name="features")
@@ -46,7 +59,7 @@ def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_k
     x = layers.Concatenate(name="paths")(paths)
     for number, (filters, pool) in enumerate(zip(p.body_filters, BODY_POOLS, strict=True), 1):
         name = f"body{number}"
-        x = convolution(x, filters, (3, 3), name, use_bias=False, kernel_regularizer=l2)
+        x = block(x, filters, name)
         x = layers.AveragePooling2D(pool, padding="same", name=f"{name}_pool")(x)
     x = convolution(x, p.head_filters, (1, 1), "head", use_bias=False, kernel_regularizer=l2)
     x = layers.GlobalAveragePooling2D(name="head_pool")(x)
@@ -54,7 +67,7 @@ def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_k
     outputs = layers.Dense(
         classes,
         activation="softmax",
-        kernel_initializer=tf_keras.initializers.GlorotUniform(seed=next(seeds)),
+        kernel_initializer=initial(),
         # Probabilities stay in full precision when the rest is computed in bfloat16.
         dtype="float32",
         name="emotion",
@@ -88,10 +101,11 @@ def macs(model: tf_keras.Model) -> int:
     """Multiply-accumulates of one inference: convolutions and dense layers."""
     total = 0
     for layer in model.layers:
-        if isinstance(layer, layers.Conv2D):
+        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
             _, rows, columns, filters = layer.output_shape
             kernel_rows, kernel_columns = layer.kernel_size
-            total += rows * columns * filters * kernel_rows * kernel_columns * layer.input_shape[-1]
+            seen = layer.input_shape[-1] if isinstance(layer, layers.Conv2D) else 1  # channels
+            total += rows * columns * filters * kernel_rows * kernel_columns * seen
         elif isinstance(layer, layers.Dense):
             total += layer.input_shape[-1] * layer.units
     return total

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
@@ -91,6 +92,29 @@ class KernelAndScale(KernelOnly, OwnScale):
     """For the last convolution: its outputs are the logits."""
 
 
+class _PerChannel(default_8bit_quantizers.Default8BitConvWeightsQuantizer):
+    """For kernels of depthwise convolutions [shape=(rows, columns, channels, 1)], whose channels stand last but one."""
+
+    def build(self, tensor_shape, name, layer):  # type: ignore[no-untyped-def]
+        *size, channels, each = tensor_shape
+        return super().build(tf.TensorShape([*size, each, channels]), name, layer)
+
+    def __call__(self, inputs, training, weights, **kwargs):  # type: ignore[no-untyped-def]
+        last = [0, 1, 3, 2]
+        quantized = super().__call__(tf.transpose(inputs, last), training, weights, **kwargs)
+        return tf.transpose(quantized, last)
+
+
+class DepthwiseOnly(_Nothing):
+    """As KernelOnly, for depthwise convolutions."""
+
+    def get_weights_and_quantizers(self, layer):  # type: ignore[no-untyped-def]
+        return [(layer.depthwise_kernel, _PerChannel())]
+
+    def set_quantize_weights(self, layer, quantize_weights):  # type: ignore[no-untyped-def]
+        (layer.depthwise_kernel,) = quantize_weights
+
+
 class _OnlyInput:
     """The one layout transform that is wanted: a quantizer behind the input."""
 
@@ -108,7 +132,10 @@ class _Scheme(default_8bit_quantize_scheme.Default8BitQuantizeScheme):
         return _OnlyInput()
 
 
-CONFIGS = {config.__name__: config for config in (KeepScale, OwnScale, KernelOnly, KernelAndScale)}
+CONFIGS = {
+    config.__name__: config
+    for config in (KeepScale, OwnScale, KernelOnly, KernelAndScale, DepthwiseOnly)
+}
 
 
 def _reaches_concatenation(layer: layers.Layer, read_by: dict[str, list[layers.Layer]]) -> bool:
@@ -134,9 +161,11 @@ def plan(model: tf_keras.Model) -> dict[str, tfmot.quantization.keras.QuantizeCo
     for layer in model.layers:
         if isinstance(layer, layers.InputLayer):
             continue
+        activated = [type(follower) for follower in read_by[layer.name]] == [layers.ReLU]
         if isinstance(layer, layers.Conv2D):
-            activated = [type(follower) for follower in read_by[layer.name]] == [layers.ReLU]
             chosen[layer.name] = KernelOnly() if activated else KernelAndScale()
+        elif isinstance(layer, layers.DepthwiseConv2D) and activated:
+            chosen[layer.name] = DepthwiseOnly()
         elif isinstance(layer, (*_KEEP_SCALE, layers.Activation)):
             # The softmax at the end has the fixed scale of probabilities.
             chosen[layer.name] = KeepScale()

@@ -24,7 +24,8 @@ class Plan:
     speakers : those that choices are made on, of every corpus
     seeds : each variant is trained once with each
     corpora : of each, how it is told from the others (`clips`, `classes`), and `set`, its parameters
-        by dotted name
+        by dotted name; with `learn_from` set to `all`, speakers that choices are not made on are
+        learnt from as well
     base : parameters that all variants start from
     variants : what each sets; the first sets nothing, and the others are held to it
     """
@@ -62,7 +63,7 @@ def result(planned: Plan, done: Results, corpus: str, variant: str) -> dict[str,
 
 
 def table(planned: Plan, done: Results) -> str:
-    """A line per variant: UA on the development speakers of each corpus, and against the first.
+    """A line per variant: UA on the development speakers of each corpus in percent, and against the first.
 
     What was measured by another plan counts as not run.
     """
@@ -79,12 +80,9 @@ def table(planned: Plan, done: Results) -> str:
         for corpus in planned.corpora:
             ua, of_base = found(corpus, variant), found(corpus, base)
             if ua is None:
-                cells += [NOT_RUN, ""]
+                cells.append(NOT_RUN)
                 continue
-            against = "" if of_base is None or variant == base else f"{ua - of_base:+.2f}"
-            cells += [f"{ua:.2f}", against]
+            against = "" if of_base is None or variant == base else f" ({ua - of_base:+.2f})"
+            cells.append(f"{ua:.2f}{against}")
         lines.append(cells)
-    columns = ["variant", "sets"]
-    for corpus in planned.corpora:
-        columns += [f"{corpus}: UA %", "against the base"]
-    return markdown(columns, lines, 2 * len(planned.corpora))
+    return markdown(["variant", "sets", *planned.corpora], lines, len(planned.corpora))

@@ -25,8 +25,8 @@ class Card:
     def feature_params(self) -> Features:
         """What the model hears; ModelError where the card says it in a way that is not known."""
         try:
-            # Before there was a choice every clip was divided by its level.
-            return Features.model_validate({"level": "clip"} | self.features)
+            # Before there was a choice every clip was divided by its level, and nothing liftered.
+            return Features.model_validate({"level": "clip", "lifter": 0} | self.features)
         except ValidationError as error:
             found = ", ".join(f"features.{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())  # fmt: skip
             raise ModelError(
