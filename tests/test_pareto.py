@@ -4,7 +4,8 @@ import xml.etree.ElementTree as ElementTree
 
 from conftest import ROOT
 
-from pipeline.reporting import experiments, pareto
+from pipeline.reporting import ablation, experiments, pareto
+from pipeline.reporting.ablation import Plan
 from pipeline.reporting.experiments import Row
 from pipeline.reporting.pareto import Point
 
@@ -48,11 +49,34 @@ def test_the_picture_has_each_run_at_its_cost_and_its_score() -> None:
     assert len(front.get("points", "").split()) == 1  # the wide one costs more and is worse
 
 
+def test_of_what_was_tried_the_networks_alone_are_drawn() -> None:
+    plan = Plan(
+        ["a"], [0], {"one": {"set": {}}, "other": {"set": {}}}, {},
+        {"base": {}, "narrow": {"model.head_filters": 9}, "mixup": {"augment.mixup": 0.3}},
+    )  # fmt: skip
+    costs = {"macs": 1_000_000, "flash_bytes": 2000, "arena_bytes": 300}
+    done = {
+        corpus: {name: {"ua": 70.5, "key": plan.key(corpus, name), **costs} for name in names}
+        for corpus, names in (("one", plan.variants), ("other", ["base"]))
+    }
+    drawn = ElementTree.fromstring(pareto.tried(plan, done))
+    said = [title.text for title in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    # Another corpus with a single network has nothing to compare.
+    assert said[0] == pareto.TRIED
+    assert said[1:] == [
+        f"{name}: UA 70.50 %, {number} {cost}"
+        for number, cost in zip(("1,000,000", "2,000", "300"), pareto.COSTS.values(), strict=True)
+        for name in ("base", "narrow")
+    ]
+
+
 def test_a_run_that_was_not_made_is_not_drawn() -> None:
     not_run = Row("later", "one", {"seed": 0}, None, None, None, "")
     assert pareto.picture({**ROWS, "later": not_run}) == pareto.picture(ROWS)
 
 
-def test_the_document_shows_the_committed_runs() -> None:
+def test_the_documents_show_the_committed_runs_and_what_was_tried() -> None:
     rows, _ = experiments.read(ROOT / "experiments")
     assert pareto.picture(rows) == (ROOT / "docs" / "pareto.svg").read_text("utf-8")
+    plan, done = ablation.plan(ROOT / ablation.PLAN), ablation.read(ROOT / ablation.RESULTS)
+    assert pareto.tried(plan, done) == (ROOT / "docs" / "tried.svg").read_text("utf-8")

@@ -106,11 +106,19 @@ def tables_command(
 
 
 @app.command("ablation", rich_help_panel=PANEL)
-def ablation_command(write: Write = None) -> None:
+def ablation_command(
+    write: Write = None,
+    costs: Annotated[
+        Path | None, typer.Option(help="Also write the networks against their costs as this SVG.")
+    ] = None,
+) -> None:
     """Print what was tried on the development speakers, as Markdown."""
-    from pipeline.reporting import ablation
+    from pipeline.reporting import ablation, pareto
 
-    print_or_write(ablation.table(ablation.plan(), ablation.read()), "ablation", write)
+    plan, done = ablation.plan(), ablation.read()
+    print_or_write(ablation.table(plan, done), "ablation", write)
+    if costs:
+        write_file(costs, pareto.tried(plan, done))
 
 
 @app.command(rich_help_panel=PANEL)

@@ -1,4 +1,4 @@
-"""Committed runs on one corpus against what their networks cost: a picture with the Pareto front."""
+"""Runs and tried networks against what they cost: pictures with the Pareto front."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -6,6 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from pipeline.reporting import ablation
+from pipeline.reporting.ablation import Plan, Results
 from pipeline.reporting.experiments import Row
 
 COSTS = {
@@ -17,9 +19,17 @@ WIDTH, HEIGHT, MARGIN = 300, 220, 56  # of one panel's plot and the room around 
 STEP = 5  # percent, of the axis of UA
 
 
+RUNS = (
+    "UA of the int8 models, honest protocol with 95 % intervals, against what their networks cost"
+)
+TRIED = (
+    "UA of float models on the development speakers, against what their networks cost in eight bits"
+)
+
+
 @dataclass(frozen=True)
 class Point:
-    """A run: UA in percent of the int8 model that ships, honest protocol, with its 95 % interval."""
+    """A network: UA in percent, with its 95 % interval where there is one."""
 
     name: str
     ua: float
@@ -27,9 +37,13 @@ class Point:
     high: float
     costs: dict[str, int]
 
+    def said(self, cost: str) -> str:
+        between = f" ({self.low:.2f} to {self.high:.2f})" if self.low < self.high else ""
+        return f"{self.name}: UA {self.ua:.2f} %{between}, {self.costs[cost]:,} {COSTS[cost]}"
+
 
 def point(row: Row) -> Point:
-    """What a run that was made says."""
+    """What a run that was made says of the int8 model that ships, honest protocol."""
     assert row.metrics is not None
     ships, model, mcu = (row.metrics[key] for key in ("int8", "model", "mcu"))
     costs = {"macs": model["macs"], "flash_bytes": model["flash_bytes"], "arena_bytes": mcu["arena_bytes"]}  # fmt: skip
@@ -46,14 +60,36 @@ def front(points: list[Point], cost: str) -> list[Point]:
 
 
 def picture(rows: dict[str, Row]) -> str:
-    """A self-contained SVG: a line of panels for each corpus with two runs or more."""
+    """The committed runs, as `_drawn`."""
     of_corpus: dict[str, list[Point]] = {}
     for row in rows.values():
         if row.metrics is not None and row.set:
             of_corpus.setdefault(row.corpus, []).append(point(row))
+    return _drawn(RUNS, of_corpus)
+
+
+def tried(plan: Plan, done: Results) -> str:
+    """The variants that change nothing but the network, and the base, as `_drawn`."""
+    networks = [
+        name
+        for name, changes in plan.variants.items()
+        if all(key.startswith("model.") for key in changes)
+    ]
+    of_corpus: dict[str, list[Point]] = {}
+    for corpus in plan.corpora:
+        for name in networks:
+            if (found := ablation.result(plan, done, corpus, name)) is not None:
+                ua, costs = found["ua"], {cost: found[cost] for cost in COSTS}
+                of_corpus.setdefault(corpus, []).append(Point(name, ua, ua, ua, costs))
+    return _drawn(TRIED, of_corpus)
+
+
+def _drawn(title: str, of_corpus: dict[str, list[Point]]) -> str:
+    """A self-contained SVG: a line of panels for each corpus with two points or more."""
     template = (files(__package__) / "pareto.svg.j2").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     return environment.from_string(template).render(
+        title=title,
         rows=[
             {"corpus": corpus, "panels": [_panel(points, cost) for cost in COSTS]}
             for corpus, points in of_corpus.items()
@@ -81,8 +117,7 @@ def _panel(points: list[Point], cost: str) -> dict[str, Any]:
             "low": y(each.low),
             "high": y(each.high),
             "name": each.name,
-            "said": f"{each.name}: UA {each.ua:.2f} % ({each.low:.2f} to {each.high:.2f}), "
-            f"{each.costs[cost]:,} {COSTS[cost]}",
+            "said": each.said(cost),
         }
 
     unit, name = (1e6, "M") if most > 1e7 else (1e3, "k")
