@@ -537,9 +537,8 @@ def test_nothing_is_allocated_and_little_is_called(
     written: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     folder = request.getfixturevalue(written)
-    exponential = (
-        "|expf" if written == "log_mel" else ""
-    )  # to level a band, it leaves the logarithm
+    # To level a band of log-mel, the logarithm is undone.
+    exponential = "|expf" if written == "log_mel" else ""
     known = re.compile(rf"sernet_\w+|mem(cpy|move|set)|logf{exponential}|sqrtf|__aeabi_l?u?ldivmod")
     for source in (*FRONT_END, "sernet_stream.c"):
         file = tmp_path / "it.o"
