@@ -318,7 +318,7 @@ def test_scores_of_another_corpus_or_split_are_shown_but_not_compared(
 def test_the_papers_protocol_is_labelled_apart(compared: Compared) -> None:
     comment = said(compared(paper_protocol__ua=95.0))
     honest, _, rest = comment.partition("The paper's protocol, which lets the test fold choose")
-    assert rows_of(rest)["float: UA %"] == [
+    assert rows_of(rest)["float, paper's protocol: UA %"] == [
         "93.75 (90.00 to 97.00)", "95.00 (90.00 to 97.00)", "+1.25",
     ]  # fmt: skip
     assert "95.00" not in honest

@@ -105,7 +105,7 @@ def test_a_parameter_reruns_exactly(
         ("pipeline/models/schedule.py", FROM_TRAIN),
         ("pipeline/models/qat.py", ["quantize", "convert", *FROM_EVALUATE]),
         ("pipeline/bundle/c_code.py", ["export"]),
-        ("pipeline/reporting/table.py", []),
+        ("pipeline/reporting/terminal.py", []),
         ("README.md", []),
     ],
 )

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from sklearn.metrics import recall_score
 
 from pipeline.errors import SernetError
-from pipeline.reporting import ablation, experiments, memory, tables
+from pipeline.reporting import ablation, experiments, memory, scored, tables
 
 README = (ROOT / "README.md").read_text("utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
@@ -24,10 +24,10 @@ SCORES = {
 
 def metrics(**changes: Any) -> dict[str, Any]:
     return {
-        **{name: SCORES for name in tables.MODELS},
+        **{name: SCORES for name in scored.MODELS},
         "paper_protocol": {**SCORES, "ua": 71.25},
         "split": "leave one speaker out",
-        "model": {"flash_bytes": 495_464},
+        "model": {"flash_bytes": 495_464, "macs": 159_326_400},
         **changes,
     }
 
@@ -67,17 +67,33 @@ def test_a_run_that_rests_on_choices_is_scored_apart_on_speakers_that_they_have_
     assert row.metrics is not None
     assert row.unseen.ua != row.metrics["int8"]["ua"]
     assert f"UA {ua:.2f}" in row.remark
-    assert row.remark in tables.results(rows)
+    assert row.remark in tables.results_by_model(rows)
+    (line,) = lines_with(tables.results(rows), "emodb4-small |")
+    assert f"| {ua:.2f} (" in line
     assert rows["emodb4-short"].unseen is None
 
 
 def test_another_run_is_another_table(folder: Path) -> None:
-    before = tables.results(experiments.read(folder)[0])
+    rendered = (tables.results, tables.results_by_model)
+    before = [render(experiments.read(folder)[0]) for render in rendered]
     changed = metrics(float={**SCORES, "ua": 61.26})
     (folder / "emodb-ce-3s" / "metrics.json").write_text(json.dumps(changed))
-    after = tables.results(experiments.read(folder)[0])
-    assert "61.26" in after
-    assert "61.26" not in before
+    after = [render(experiments.read(folder)[0]) for render in rendered]
+    assert all("61.26" in text for text in after)
+    assert not any("61.26" in text for text in before)
+
+
+def test_a_run_has_a_line_with_both_protocols_and_its_split(folder: Path) -> None:
+    split = (
+        "leave one session out, with the paper's keys: the test clips' neighbours are learnt from"
+    )
+    (folder / "emodb-ce-3s" / "metrics.json").write_text(json.dumps(metrics(split=split)))
+    (line,) = lines_with(tables.results(experiments.read(folder)[0]), "emodb-ce-3s")
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1].endswith(split)
+    assert cells[3:] == [
+        "71.25 (55.50 to 66.25)", "61.25 (55.50 to 66.25)", "**61.25 (55.50 to 66.25)**", "", "159 M", "495,464",
+    ]  # fmt: skip
 
 
 def test_the_papers_ten_rows_are_there_with_what_it_prints() -> None:
@@ -117,7 +133,7 @@ def test_the_picture_marks_what_was_run(folder: Path) -> None:
     rows, _ = experiments.read(folder)
     svg = ElementTree.fromstring(tables.picture(rows))
     text = " ".join(svg.itertext())
-    assert "emodb-ce-3s: printed 94.15, ours, best epoch on the test fold, 71.25, honest 61.25" in text  # fmt: skip
+    assert "emodb-ce-3s: printed 94.15, ours, best test epoch, 71.25, honest 61.25" in text  # fmt: skip
     assert text.count("not run") == 2 * (len([r for r in rows.values() if r.set]) - 1)
 
 

@@ -38,7 +38,7 @@ def report(
     elif base:
         _report_on_change(base, head)
     else:
-        from pipeline.reporting.table import render
+        from pipeline.reporting.terminal import render
 
         found = read_json(metrics)
         if not isinstance(found, dict) or not {"float", "model", "mcu"} <= found.keys():

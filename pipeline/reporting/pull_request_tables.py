@@ -6,14 +6,15 @@ from typing import Any
 
 from pipeline.reporting.differences import Report
 from pipeline.reporting.revisions import Revision
+from pipeline.reporting.scored import MODELS, PAPERS, SHIPS
 
 MOST = 40  # rows of a table, so that the whole stays below the 65,536 characters of a comment
 CLASSES = 16  # of a confusion that is shown
 SPARKS = "▁▂▃▄▅▆▇█"
 COLUMNS = 32  # of a learning curve
 
-HONEST = {"float": "float", "int8": "int8, ships"}
-PAPER = {"paper_protocol": "float"}
+HONEST = ("float", SHIPS)
+PAPER = (PAPERS,)
 SCORES = {"ua": "UA", "wa": "WA", "f1": "F1"}
 
 
@@ -28,14 +29,14 @@ class Row:
     limit: str = ""
 
 
-def scores(report: Report, models: dict[str, str]) -> list[Row]:
+def scores(report: Report, models: Iterable[str]) -> list[Row]:
     """UA, WA and F1 of `models`, a row each."""
     rows = []
-    for key, name in models.items():
+    for key in models:
         for score, called in SCORES.items():
             before, after = (_score(of, key, score) for of in (report.base, report.head))
             change = _points(report, f"{key}.{score}")
-            rows.append(Row(f"{name}: {called} %", before, after, change))
+            rows.append(Row(f"{MODELS[key]}: {called} %", before, after, change))
     return rows
 
 

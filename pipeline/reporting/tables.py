@@ -10,18 +10,11 @@ from jinja2 import Environment, StrictUndefined
 
 from pipeline.errors import SernetError
 from pipeline.reporting.experiments import Peers, Row
+from pipeline.reporting.scored import BEST_TEST_EPOCH, MODELS, PAPERS, SHIPS, protocol
 
 BEGIN = "<!-- {name}: made by `sernet {command}` -->"
 END = "<!-- end of {name} -->"
-PAPERS_PROTOCOL = "best epoch on the test fold"
 NOT_RUN = "not run"
-MODELS = {
-    "float": ("float", "honest"),
-    "ptq": ("int8, post-training", "honest"),
-    "qat": ("int8, fine-tuned", "honest"),
-    "int8": ("**int8, ships**", "**honest**"),
-    "paper_protocol": ("float", f"paper's: {PAPERS_PROTOCOL}"),
-}
 
 
 def markdown(columns: list[str], rows: list[list[str]], numbers: int) -> str:
@@ -39,26 +32,63 @@ def _between(scores: dict[str, float]) -> str:
     return f"{scores['ua_low']:.2f} to {scores['ua_high']:.2f}" if "ua_low" in scores else ""
 
 
+def _with_interval(scores: dict[str, float]) -> str:
+    between = _between(scores)
+    return _percent(scores["ua"]) + (f" ({between})" if between else "")
+
+
 def results(rows: dict[str, Row]) -> str:
+    """The runs that were made, a line each: honest and by the paper's protocol, and what they cost."""
+    lines = []
+    for row in rows.values():
+        if row.metrics is None or row.params is None:
+            continue
+        of, model = row.metrics, row.metrics["model"]
+        corpus = f"{row.corpus}, {row.params['input_len']:g} s, {of['split']}"
+        unseen = row.unseen
+        lines.append(
+            [
+                row.name,
+                corpus + (f"; {row.note}" if row.note else ""),
+                f"{row.params['train']['epochs']}",
+                _with_interval(of[PAPERS]),
+                _with_interval(of["float"]),
+                f"**{_with_interval(of[SHIPS])}**",
+                ""
+                if unseen is None
+                else f"{unseen.ua:.2f} ({unseen.interval.low:.2f} to {unseen.interval.high:.2f})",
+                f"{model['macs'] / 1e6:.0f} M",
+                f"{model['flash_bytes']:,}",
+            ]
+        )
+    columns = [
+        "run", "corpus", "epochs", "paper's protocol, float: UA % (95 %)", "honest, float: UA % (95 %)",
+        "**honest, int8 that ships: UA % (95 %)**", "the same, on speakers that no choice has seen", "MACs",
+        "file, bytes",
+    ]  # fmt: skip
+    return markdown(columns, lines, 7)
+
+
+def results_by_model(rows: dict[str, Row]) -> str:
     """The runs that were made: each model with its protocol."""
     lines = []
     for row in rows.values():
         if row.metrics is None or row.params is None:
             continue
         corpus = f"{row.corpus}, {row.params['input_len']:g} s, {row.params['train']['epochs']} epochs, {row.metrics['split']} ({row.name}){row.remark}"
-        for key, (model, protocol) in MODELS.items():
-            scores = row.metrics[key]
+        for key, model in MODELS.items():
+            scores, emphasis = row.metrics[key], "**" if key == SHIPS else ""
             lines.append(
                 [
                     corpus,
-                    model,
-                    protocol,
+                    f"{emphasis}{model}{emphasis}",
+                    f"{emphasis}{protocol(key)}{emphasis}",
                     _percent(scores["ua"]),
                     _between(scores),
                     f"{scores['ua_folds']:.2f} ± {scores['ua_std']:.2f}",
                     _percent(scores["wa"]),
                     _percent(scores["f1"]),
-                    f"{row.metrics['model']['flash_bytes']:,}" if key == "int8" else "",
+                    f"{row.metrics['model']['flash_bytes']:,}" if key == SHIPS else "",
                 ]
             )
             corpus = ""
@@ -77,15 +107,15 @@ def table_1(rows: dict[str, Row]) -> str:
         if row.metrics is None:
             lines.append([*cells, NOT_RUN, "", NOT_RUN, "", "", ""])
             continue
-        best, honest, shipped = (row.metrics[key] for key in ("paper_protocol", "float", "int8"))
+        best, honest, shipped = (row.metrics[key] for key in (PAPERS, "float", SHIPS))
         lines.append(
             [
                 *cells,
                 _percent(best["ua"]),
                 _percent(best["wa"]),
-                f"{honest['ua']:.2f} ({_between(honest)})",
+                _with_interval(honest),
                 _percent(honest["wa"]),
-                f"{shipped['ua']:.2f} ({_between(shipped)})",
+                _with_interval(shipped),
                 f"{row.metrics['model']['flash_bytes']:,}",
             ]
         )
@@ -109,19 +139,20 @@ def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
         if row.metrics is None:
             lines.append([title, NOT_RUN, "", "", "", ""])
             continue
-        shipped = row.metrics["int8"]
+        shipped = row.metrics[SHIPS]
         megabytes = f"{row.metrics['model']['flash_bytes'] / 1e6:.2f}"
         lines.append(
-            [title, "honest", megabytes, f"{shipped['ua']:.2f} ({_between(shipped)})"]
+            [title, "honest", megabytes, _with_interval(shipped)]
             + [_percent(shipped[score]) for score in ("wa", "f1")]
         )
     return markdown(["system", "protocol", "file, MB", "UA %", "WA %", "F1 %"], lines, 4)
 
 
 def tables(rows: dict[str, Row], peers: list[Peers]) -> str:
-    """Tables 1 to 4, each under its heading."""
+    """Tables 1 to 4 and each run's models, each under its heading."""
     parts = [f"### Table 1\n\n{table_1(rows)}"]
     parts += [f"### {p.table}: {p.corpus}\n\n{table_of_peers(p, rows)}" for p in peers]
+    parts.append(f"### Each run, model by model\n\n{results_by_model(rows)}")
     return "\n\n".join(parts)
 
 
@@ -153,8 +184,8 @@ def _drawn(row: Row, y: int) -> dict[str, Any]:
     drawn: dict[str, Any] = {"name": row.name, "y": y, "printed": _x(printed)}
     if row.metrics is None:
         return {**drawn, "said": ", ".join([*said, NOT_RUN])}
-    best, honest = row.metrics["paper_protocol"], row.metrics["float"]
-    said += [f"ours, {PAPERS_PROTOCOL}, {best['ua']:.2f}", f"honest {honest['ua']:.2f}"]
+    best, honest = row.metrics[PAPERS], row.metrics["float"]
+    said += [f"ours, {BEST_TEST_EPOCH}, {best['ua']:.2f}", f"honest {honest['ua']:.2f}"]
     return {
         **drawn,
         "best": _x(best["ua"]),

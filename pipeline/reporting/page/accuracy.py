@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.reporting.page.charts import Chart, Mark, chart
+from pipeline.reporting.scored import MODELS, PAPERS, SHIPS
 from pipeline.reporting.speakers import SCORES, Counts
-from pipeline.reporting.table import ROWS
 
 KIB = 1024
 
@@ -36,13 +36,13 @@ class Row:
 def result(metrics: dict[str, Any]) -> list[Row]:
     """The models, the one that ships first and the paper's protocol last."""
     rows = []
-    for key in sorted(ROWS, key=lambda key: (key == "paper_protocol", key != "int8")):
+    for key in sorted(MODELS, key=lambda key: (key == PAPERS, key != SHIPS)):
         if of := metrics.get(key):
             rows.append(
                 Row(
-                    name=ROWS[key],
-                    honest=key != "paper_protocol",
-                    ships=key == "int8",
+                    name=MODELS[key],
+                    honest=key != PAPERS,
+                    ships=key == SHIPS,
                     ua=of["ua"],
                     wa=of["wa"],
                     f1=of["f1"],

@@ -2,13 +2,7 @@
 
 from typing import Any
 
-ROWS = {
-    "float": "float",
-    "ptq": "int8, post-training",
-    "qat": "int8, fine-tuned",
-    "int8": "int8, ships",
-    "paper_protocol": "float, paper's protocol",
-}
+from pipeline.reporting.scored import MODELS, protocol
 
 
 def render(metrics: dict[str, Any]) -> str:
@@ -20,12 +14,11 @@ def render(metrics: dict[str, Any]) -> str:
         "",
         f"{'':23} {'UA %':>6} {'95 % interval':>15} {'WA %':>6} {'F1 %':>6}  protocol",
     ]
-    for key, name in ROWS.items():
+    for key, name in MODELS.items():
         row = metrics[key]
-        protocol = "best test epoch" if key == "paper_protocol" else "honest"
         between = f"{row['ua_low']:.2f} - {row['ua_high']:.2f}" if "ua_low" in row else ""
         lines.append(
-            f"{name:23} {row['ua']:6.2f} {between:>15} {row['wa']:6.2f} {row['f1']:6.2f}  {protocol}"
+            f"{name:23} {row['ua']:6.2f} {between:>15} {row['wa']:6.2f} {row['f1']:6.2f}  {protocol(key)}"
         )
     margin = mcu["arena_limit_bytes"] - mcu["arena_bytes"]
     flash_margin = mcu["flash_limit_bytes"] - mcu["flash_needed_bytes"]
