@@ -1,5 +1,6 @@
 """A recording to the network's input, cached by what the recording is and not by what it is called."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,9 @@ class CachedFrontEnd:
 
     def __init__(self, input_len: float, sample_rate: int, p: Features) -> None:
         self._recall = cached(_of_file, ignore=["audio"])
-        version = code_version(cut_module, spectra, packages=("librosa", "numpy"))
+        version = code_version(
+            sys.modules[__name__], cut_module, spectra, packages=("librosa", "numpy", "scipy")
+        )
         self._arguments = (input_len, sample_rate, p, version)
 
     def known(self, audio: Path, sha256: str) -> bool:

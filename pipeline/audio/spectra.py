@@ -33,6 +33,17 @@ def lifter(p: Features) -> np.ndarray:
     return (1 + p.lifter / 2 * np.sin(angle)).astype(np.float32)
 
 
+def dct_scale(p: Features) -> np.ndarray:
+    """The coefficients' scale beside those of an orthonormal DCT [shape=(n_mfcc,)], float64.
+
+    An orthonormal DCT scales its first row by 1/√N, librosa's too; `tf.signal` and CMSIS-DSP scale it
+    by √(2/N) as the others.
+    """
+    scale = lifter(p).astype(np.float64)
+    scale[0] *= np.sqrt(2)
+    return scale
+
+
 @lru_cache(maxsize=4)
 def mel_filters(sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
     """Triangles of the mel bands [shape=(n_mels, 1 + n_fft // 2)], of height 1, in float32.
@@ -73,7 +84,5 @@ def features(y: np.ndarray, sr: int, p: Features) -> np.ndarray:
     if p.kind == "log_mel":
         return log_mel.T.astype(np.float32)
     mfcc = librosa.feature.mfcc(S=log_mel, n_mfcc=p.n_mfcc, dct_type=2, norm="ortho")
-    # librosa scales the first row of the DCT by 1/√N, tf.signal and CMSIS-DSP by √(2/N) as the others.
-    mfcc[0] *= np.sqrt(2)
-    mfcc *= lifter(p)[:, np.newaxis]
+    mfcc *= dct_scale(p)[:, np.newaxis]
     return np.clip(mfcc, -p.clip, p.clip).T.astype(np.float32)

@@ -10,7 +10,7 @@ import librosa
 import numpy as np
 from scipy.fft import dct, idct
 
-from pipeline.audio.spectra import lifter
+from pipeline.audio.spectra import dct_scale
 from pipeline.params import Augment, Features
 
 
@@ -156,8 +156,7 @@ def _to_log_mel(x: np.ndarray, p: Features) -> np.ndarray:
     if p.kind == "log_mel":
         return x
     x = x.copy()
-    x /= lifter(p)
-    x[..., 0] /= np.sqrt(2)  # tf.signal's scale of the first row, see audio/spectra.py
+    x /= dct_scale(p)
     return idct(x, n=p.n_mels, axis=-1, norm="ortho")
 
 
@@ -165,6 +164,5 @@ def _from_log_mel(log_mel: np.ndarray, p: Features) -> np.ndarray:
     if p.kind == "log_mel":
         return log_mel
     x = dct(log_mel, axis=-1, norm="ortho")[..., : p.n_mfcc]
-    x[..., 0] *= np.sqrt(2)
-    x *= lifter(p)
+    x *= dct_scale(p)
     return np.clip(x, -p.clip, p.clip)
