@@ -14,9 +14,10 @@ is named.
 
 import argparse
 import json
+from functools import partial
 from typing import Any
 
-from pipeline import manifest, params  # before TensorFlow, which reads what this sets
+from pipeline import manifest  # before TensorFlow, which reads what this sets
 
 # isort: split
 import numpy as np
@@ -60,6 +61,11 @@ def costs(network: tf_keras.Model, clips: np.ndarray) -> dict[str, int]:
     }
 
 
+def side(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> folds.Sides:
+    """A training on `rows` that nothing is looked at beside."""
+    return Data(x[rows], y[rows]), None, None
+
+
 def measure(rows: pd.DataFrame, speakers: list[str], p: Params, seeds: list[int]) -> dict[str, Any]:
     """Train with `p` on `rows` but those of one of the `speakers`, each in turn, and score it on these."""
     labels = manifest.labels(rows)
@@ -73,7 +79,7 @@ def measure(rows: pd.DataFrame, speakers: list[str], p: Params, seeds: list[int]
     for seed in seeds:
         said = np.empty_like(y)
         jobs = [
-            Job(f"seed {seed}, speaker {n}", Data(x[~out], y[~out]), None, None, 100 * seed + n)
+            Job(f"seed {seed}, speaker {n}", partial(side, x, y, ~out), 100 * seed + n)
             for n, out in enumerate(held_out)
         ]
         for out, outcome in zip(held_out, folds.train(jobs, len(labels), recipe), strict=True):
@@ -136,7 +142,7 @@ def main() -> None:
     name, plan = arguments.corpus, ablation.plan()
     rows = development(manifest.read(), plan, name)
     for variant in chosen(plan, ablation.read(), name, arguments.variants):
-        p = params.load(changes=plan.changes(name, variant))
+        p = plan.params(name, variant)
         measured = {"key": plan.key(name, variant), **measure(rows, plan.speakers, p, plan.seeds)}
         done = ablation.read()
         done.setdefault(name, {})[variant] = measured

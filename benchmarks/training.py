@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,11 @@ def write(folder: Path) -> None:
     files.save(lightsernet.build(FRAMES, BINS, CLASSES, params.load().model), folder / "network.h5")
 
 
+def sides(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> folds.Sides:
+    """All clips but those of `out`, which are looked at after each epoch."""
+    return Data(x[~out], y[~out]), None, Data(x[out], y[out])
+
+
 def ours(folder: Path) -> None:
     """The same folds and epochs through the pipeline."""
     x = np.stack([np.load(file) for file in sorted((folder / "clips").iterdir())])
@@ -71,10 +77,7 @@ def ours(folder: Path) -> None:
     train = p.train.model_copy(update={"epochs": EPOCHS, "batch_size": 32})
     recipe = Recipe(p.sample_rate, p.features, p.model, train, p.augment)
     parts = [np.arange(CLIPS) % FOLDS == fold for fold in range(FOLDS)]
-    jobs = [
-        Job(f"fold {n}", Data(x[~out], y[~out]), None, Data(x[out], y[out]), n)
-        for n, out in enumerate(parts)
-    ]
+    jobs = [Job(f"fold {n}", partial(sides, x, y, out), n) for n, out in enumerate(parts)]
     list(folds.train(jobs, CLASSES, recipe))
 
 

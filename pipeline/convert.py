@@ -56,16 +56,19 @@ def representative(data: Dataset, fold: Fold, n: int, seed: int) -> np.ndarray:
     return data.x[np.sort(chosen)]
 
 
-def convert(data: Dataset, fold: Fold, p: Any, folder: Path) -> dict[str, Any]:
+def convert(fold: Fold, p: Any, folder: Path) -> dict[str, Any]:
     """Write the flatbuffers of one fold into `folder` and say what was written."""
+    data = dataset.load()
     folded = files.load(paths.model(paths.FOLDED, fold.name))
     with qat.scope():
         tuned = files.load(paths.model(paths.QAT, fold.name))
     clips = representative(data, fold, p.convert.representative_clips, p.seed)
     contents = {"ptq": converter.to_int8(folded, clips), "qat": converter.to_int8(tuned)}
-    rows = data.rows(fold.training_side)
-    x, y, teacher = data.x[rows], data.y[rows], predict(folded, data.x[rows])
-    scores = {kind: fidelity(content, x, y, teacher) for kind, content in contents.items()}
+    side = data.part(fold.training_side)
+    teacher = predict(folded, side.x)
+    scores = {
+        kind: fidelity(content, side.x, side.y, teacher) for kind, content in contents.items()
+    }
     ships = min(scores, key=lambda kind: (scores[kind].divergence, kind))
     contents["model"] = contents[ships]
     if fold.name == splits.FINAL:
@@ -86,10 +89,9 @@ def convert(data: Dataset, fold: Fold, p: Any, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     p = params.select(PARAMS)
-    data = dataset.load()
     folds = splits.read()[::-1]  # the final one has the most to write
     with staged(paths.TFLITE, paths.CONVERSION) as (folder, report_file):
-        calls = [(data, fold, p, folder / fold.name) for fold in folds]
+        calls = [(fold, p, folder / fold.name) for fold in folds]
         reports = workers.run(convert, calls, jobs=workers.WITH_TENSORFLOW)
         done = {}
         with Progress(total=len(folds), name="convert", unit="fold") as progress:

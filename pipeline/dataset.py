@@ -1,11 +1,10 @@
-"""The features and labels of all clips in memory, and a fold's sides of them."""
+"""The features and labels of all clips in memory, and of some of them."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline import manifest, paths
-from pipeline.splits import Fold
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,10 @@ class Dataset:
         position = {clip: row for row, clip in enumerate(self.ids)}
         return np.array([position[clip] for clip in ids], dtype=np.intp)
 
-    def sides(self, fold: Fold) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions of the fold's train, validation and test clips."""
-        return self.rows(fold.train), self.rows(fold.validation), self.rows(fold.test)
+    def part(self, ids: list[str]) -> Data:
+        """The clips `ids`, in that order."""
+        rows = self.rows(ids)
+        return Data(self.x[rows], self.y[rows])
 
 
 def load() -> Dataset:

@@ -44,6 +44,10 @@ class ModelError(SernetError):
     """A model has a form that this pipeline does not handle."""
 
 
+class DivergedError(SernetError):
+    """A training's loss is no number any more."""
+
+
 class DiskFullError(SernetError):
     """There is no room for what a stage writes."""
 

@@ -28,12 +28,12 @@ def main() -> None:
             x = data.x[data.rows(part.training_side + part.test)]
             errors[part.name] = float(np.abs(predict(folded, x) - predict(model, x)).max())
             files.save(folded, paths.model(folder, part.name))
+            if not errors[part.name] <= p.fold.tolerance:
+                raise ModelError(
+                    f"folding changes probabilities of fold {part.name} by {errors[part.name]:.1e}, fold.tolerance "
+                    f"allows {p.fold.tolerance:.1e}: the variances of some channels are too small to fold"
+                )
         worst = max(errors, key=errors.__getitem__)
-        if not errors[worst] <= p.fold.tolerance:
-            raise ModelError(
-                f"folding changes probabilities of fold {worst} by {errors[worst]:.1e}, fold.tolerance "
-                f"allows {p.fold.tolerance:.1e}: the variances of some channels are too small to fold"
-            )
         report = {"largest": errors[worst], "folds": errors, "params": size}
         error_file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     print(f"fold: {len(errors)} models, probabilities differ by {errors[worst]:.1e} at most")

@@ -5,7 +5,6 @@ import pandas as pd
 import pipeline
 from pipeline import dataset, params, paths, splits, workers
 from pipeline.cache import cached, code_version
-from pipeline.dataset import Data
 from pipeline.errors import run
 from pipeline.models import files, inference, qat, topology
 from pipeline.models.inference import predict
@@ -13,17 +12,22 @@ from pipeline.models.qat import Tuned
 from pipeline.outputs import staged
 from pipeline.params import Quantize
 from pipeline.progress import Progress
+from pipeline.splits import Fold
 
 PARAMS = ("seed", "quantize")
 
 
-def tune(fold: str, train: Data, classes: int, p: Quantize, seed: int, version: str) -> Tuned:
-    """Fine-tune the folded model of a fold on its training side."""
+def tune(fold: Fold, p: Quantize, seed: int, version: str) -> Tuned:
+    """Fine-tune the folded model of a fold on its training side, which is loaded here."""
+    data = dataset.load()
+    train = data.part(fold.train)
     fine_tune = cached(qat.fine_tune, ignore=["on_epoch"])
-    folded = files.load(paths.model(paths.FOLDED, fold))
-    with Progress(total=p.epochs, name=f"quantize: {fold}", unit="epoch", lines=True) as progress:
+    folded = files.load(paths.model(paths.FOLDED, fold.name))
+    with Progress(
+        total=p.epochs, name=f"quantize: {fold.name}", unit="epoch", lines=True
+    ) as progress:
         tuned: Tuned = fine_tune(
-            folded.to_json(), folded.get_weights(), train, predict(folded, train.x), classes, p,
+            folded.to_json(), folded.get_weights(), train, predict(folded, train.x), len(data.labels), p,
             seed=seed, version=version, on_epoch=progress.update,
         )  # fmt: skip
     return tuned
@@ -31,17 +35,12 @@ def tune(fold: str, train: Data, classes: int, p: Quantize, seed: int, version: 
 
 def main() -> None:
     p = params.select(PARAMS)
-    data = dataset.load()
     folds = splits.read()
     version = code_version(
         pipeline, qat, inference, topology,
         packages=("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy"),
     )  # fmt: skip
-    sides = [data.rows(fold.train) for fold in folds]
-    calls = [
-        (fold.name, Data(data.x[rows], data.y[rows]), len(data.labels), p.quantize, p.seed + number, version)
-        for number, (fold, rows) in enumerate(zip(folds, sides, strict=True))
-    ]  # fmt: skip
+    calls = [(fold, p.quantize, p.seed + number, version) for number, fold in enumerate(folds)]
     all_tuned = workers.run(tune, calls, jobs=workers.WITH_TENSORFLOW)
     losses = []
     with (

@@ -2,11 +2,12 @@
 
 import statistics
 from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 
 from pipeline import dataset, params, paths, splits
-from pipeline.dataset import Data, Dataset
+from pipeline.dataset import Dataset
 from pipeline.errors import run
 from pipeline.models import files, folds, lightsernet
 from pipeline.models.folds import Job
@@ -33,28 +34,33 @@ def paper_protocol(data: Dataset, fold: Fold, outcome: Outcome) -> pd.DataFrame:
     )
 
 
-def train_all(data: Dataset, divided: list[Fold], recipe: Recipe, seed: int) -> Iterator[Outcome]:
+def sides(fold: Fold) -> folds.Sides:
+    """The fold's train, validation and test clips; None for a side without any."""
+    data = dataset.load()
+    train, validation, test = (
+        data.part(clips) for clips in (fold.train, fold.validation, fold.test)
+    )
+    return train, validation or None, test or None
+
+
+def train_all(divided: list[Fold], classes: int, recipe: Recipe, seed: int) -> Iterator[Outcome]:
     """The outcome of each fold, in order; the final one trains as long as the others found good."""
 
     def job(number: int, fold: Fold, epochs: int | None = None) -> Job:
-        train, validation, test = (
-            Data(data.x[rows], data.y[rows]) if len(rows) else None for rows in data.sides(fold)
-        )
-        assert train is not None
-        return Job(f"train: {fold.name}", train, validation, test, seed + number, epochs)
+        return Job(f"train: {fold.name}", partial(sides, fold), seed + number, epochs)
 
     tested = splits.tested(divided)
     jobs = [job(number, fold) for number, fold in enumerate(tested)]
     chosen = [fold.validation != [] for fold in tested]
     if not any(chosen):  # nothing has to be known of the folds first
-        yield from folds.train([*jobs, job(len(tested), divided[-1])], len(data.labels), recipe)
+        yield from folds.train([*jobs, job(len(tested), divided[-1])], classes, recipe)
         return
     epochs = []
-    for outcome in folds.train(jobs, len(data.labels), recipe):
+    for outcome in folds.train(jobs, classes, recipe):
         epochs.append(outcome.chosen_epoch)
         yield outcome
     last = job(len(tested), divided[-1], round(statistics.median(epochs)))
-    yield from folds.train([last], len(data.labels), recipe)
+    yield from folds.train([last], classes, recipe)
 
 
 def main() -> None:
@@ -74,7 +80,7 @@ def main() -> None:
         Progress(total=len(divided), name="train", unit="fold") as progress,
     ):
         folder.mkdir()
-        outcomes = train_all(data, divided, recipe, p.seed)
+        outcomes = train_all(divided, len(data.labels), recipe, p.seed)
         for fold, outcome in zip(divided, outcomes, strict=True):
             model = lightsernet.build(frames, bins, len(data.labels), p.model)
             model.set_weights(outcome.weights)

@@ -109,13 +109,14 @@ def fit(
     test: Data | None = None,
     seed: int = 1,
     epochs_run: int | None = None,
-    checkpoints: Path | None = None,
-    on_epoch: Callable[[int], object] = lambda done: None,
+    checkpoint: Path | None = None,
+    on_resume: Callable[[int], object] = lambda done: None,
+    on_epoch: Callable[[], object] = lambda: None,
     **changes: object,
 ) -> Outcome:
     return training.fit(
         clips(0), validation, test, 3, recipe(toy, **changes), seed, version="",
-        epochs=epochs_run, checkpoints=checkpoints, on_epoch=on_epoch,
+        epochs=epochs_run, checkpoint=checkpoint, on_resume=on_resume, on_epoch=on_epoch,
     )  # fmt: skip
 
 
@@ -273,40 +274,48 @@ def test_an_interrupted_training_goes_on_inside_the_fold_and_ends_with_the_same_
     changes = {
         "averaged_epochs": 3, "time_shift": 0.2, "mixup": 0.3, "validation": clips(7), "test": clips(5),
     }  # fmt: skip
-    undisturbed, folder = fit(toy, **changes), tmp_path / "checkpoints"
-    epochs: list[int] = []
+    undisturbed, file = fit(toy, **changes), tmp_path / "checkpoint"
+    epochs = 0
 
-    def until_killed(done: int) -> None:
-        epochs.append(done)
-        if len(epochs) == killed_after + 1:
+    def count() -> None:
+        nonlocal epochs
+        epochs += 1
+
+    def until_killed() -> None:
+        count()
+        if epochs == killed_after + 1:
             raise Killed  # before this epoch's checkpoint
 
     with pytest.raises(Killed):
-        fit(toy, **changes, checkpoints=folder, on_epoch=until_killed)
-    assert len(list(folder.glob("*"))) == 1
+        fit(toy, **changes, checkpoint=file, on_epoch=until_killed)
+    assert [left.name for left in tmp_path.glob("checkpoint*")] == ["checkpoint"]
     fit(toy, epochs_run=1)  # another training in between
-    epochs.clear()
-    resumed = fit(toy, **changes, checkpoints=folder, on_epoch=epochs.append)
-    assert epochs == list(range(killed_after, 7))  # where it goes on, then each epoch
+    epochs, at = 0, []
+    resumed = fit(toy, **changes, checkpoint=file, on_resume=at.append, on_epoch=count)
+    assert at == [killed_after]
+    assert killed_after + epochs == 6
     assert same(undisturbed, resumed)
     assert resumed.history == undisturbed.history
     assert resumed.paper_epoch == undisturbed.paper_epoch
     np.testing.assert_array_equal(resumed.paper_probabilities, undisturbed.paper_probabilities)
-    assert not list(folder.glob("*"))
 
 
-def test_a_checkpoint_of_another_training_is_not_used(
-    toy: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("patience", [None, 1])
+def test_a_training_that_was_over_when_it_was_interrupted_learns_no_more(
+    toy: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int | None
 ) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
-    folder = tmp_path / "checkpoints"
-
-    def kill(done: int) -> None:
-        if list(folder.glob("*")):
-            raise Killed
-
-    with pytest.raises(Killed):
-        fit(toy, checkpoints=folder, on_epoch=kill)
-    epochs: list[int] = []
-    fit(toy, seed=2, checkpoints=folder, on_epoch=epochs.append)
-    assert epochs == [1, 2, 3, 4, 5, 6]
+    file, at = tmp_path / "checkpoint", []
+    changes = {
+        "validation": clips(7),
+        "learning_rate": 1e-9,
+        "patience": patience,
+    }  # none gets better
+    ended = fit(toy, **changes, checkpoint=file)
+    again = fit(
+        toy, **changes, checkpoint=file, on_resume=at.append, on_epoch=lambda: at.append(-1)
+    )
+    assert at == [len(ended.history)]
+    assert len(ended.history) == (6 if patience is None else 2)
+    assert again.history == ended.history
+    assert again.chosen_epoch == ended.chosen_epoch

@@ -1,51 +1,56 @@
 """Training of many folds side by side; what was trained once is not trained again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+import joblib
 
 import pipeline
 from pipeline import workers
 from pipeline.audio import spectra
 from pipeline.cache import cached, code_version, directory
 from pipeline.dataset import Data
+from pipeline.errors import DivergedError
 from pipeline.models import augment, inference, lightsernet, losses, schedule, stem, training
 from pipeline.models.training import Outcome, Recipe
 from pipeline.progress import Progress
+
+Sides = tuple[Data, Data | None, Data | None]
 
 
 @dataclass(frozen=True)
 class Job:
     """One training.
 
-    train, validation, test : the sides of a fold, see `training.fit`
+    sides : loads train, validation and test side of a fold, see `training.fit`; called where the
+        training runs, so that no more than the folds at work are in memory
     seed : of all that is drawn
     epochs : how many of the schedule's to run; None: all
     """
 
     name: str
-    train: Data
-    validation: Data | None
-    test: Data | None
+    sides: Callable[[], Sides]
     seed: int
     epochs: int | None = None
 
 
 def _train(job: Job, classes: int, recipe: Recipe, version: str) -> Outcome:
     """One training, in a worker process, which says now and then how far it is."""
-
-    def on_epoch(done: int) -> None:
-        if done > progress.n + 1:  # it goes on where an interrupted one had got to
-            progress.reach(done)
-        else:
-            progress.update()
-
-    fit = cached(training.fit, ignore=["checkpoints", "on_epoch"])
+    fit = cached(training.fit, ignore=["checkpoint", "on_resume", "on_epoch"])
+    arguments = (*job.sides(), classes, recipe, job.seed, version, job.epochs)
+    checkpoint = directory() / "checkpoints" / f"{joblib.hash(arguments)}.joblib"
     total = job.epochs or recipe.train.epochs
     with Progress(total=total, name=job.name, unit="epoch", lines=True) as progress:
-        outcome: Outcome = fit(
-            job.train, job.validation, job.test, classes, recipe, job.seed, version, job.epochs,
-            checkpoints=directory() / "checkpoints", on_epoch=on_epoch,
-        )  # fmt: skip
+        try:
+            outcome: Outcome = fit(
+                *arguments,
+                checkpoint=checkpoint,
+                on_resume=progress.reach,
+                on_epoch=progress.update,
+            )
+        except DivergedError as error:
+            raise DivergedError(f"{job.name}: {error}") from None
+    checkpoint.unlink(missing_ok=True)  # now that the outcome is kept
     return outcome
 
 

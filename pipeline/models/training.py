@@ -13,6 +13,7 @@ import tf_keras
 from tf_keras import mixed_precision
 
 from pipeline.dataset import Data
+from pipeline.errors import DivergedError
 from pipeline.models import augment, lightsernet, losses
 from pipeline.models.inference import deterministic, predict
 from pipeline.models.schedule import learning_rate
@@ -170,6 +171,15 @@ class _Training:
         self.progress = progress
         self._step.set_optimizer(progress.optimizer)
 
+    def over(self, epochs: int) -> bool:
+        """Whether all `epochs` are done, or the validation side has waited `patience` for a better one."""
+        progress, patience = self.progress, self._recipe.train.patience
+        if progress.epochs >= epochs:
+            return True
+        if patience is None or "validation" not in self._sides:
+            return False
+        return progress.epochs - progress.best["validation"].epoch >= patience
+
     def epoch(self) -> None:
         """Once more through the clips, then a look at the other sides."""
         network, optimizer = self._step.network, self._step.optimizer
@@ -209,10 +219,15 @@ class _Training:
             batch = slice(start, start + p.batch_size)
             step.optimizer.learning_rate.assign(learning_rate(done + start / len(x), p))
             said = step.run(*(values[batch] for values in inputs))
+        loss = float(said["loss"])
+        if not np.isfinite(loss):
+            raise DivergedError(
+                f"the loss of epoch {done + 1} is {loss}, expected a number: lower train.learning_rate"
+            )
         return {
             "epoch": done + 1,
             "learning_rate": learning_rate(done, p),
-            "train_loss": float(said["loss"]),
+            "train_loss": loss,
             "train_accuracy": float(said["accuracy"]),
         }
 
@@ -253,10 +268,6 @@ class _Checkpoint:
             partial.unlink(missing_ok=True)
         self._written = time.monotonic()
 
-    def remove(self) -> None:
-        if self._file is not None:
-            self._file.unlink(missing_ok=True)
-
 
 def fit(
     train: Data,
@@ -267,8 +278,9 @@ def fit(
     seed: int,
     version: str,
     epochs: int | None = None,
-    checkpoints: Path | None = None,
-    on_epoch: Callable[[int], object] = lambda done: None,
+    checkpoint: Path | None = None,
+    on_resume: Callable[[int], object] = lambda done: None,
+    on_epoch: Callable[[], object] = lambda: None,
 ) -> Outcome:
     """Train a network on one fold.
 
@@ -282,9 +294,15 @@ def fit(
     seed : of initial weights, shuffling, augmentation and dropout
     version : stands for the code, for whoever keeps the result
     epochs : how many of the schedule's `train.epochs` to run; None: all
-    checkpoints : folder where the progress is kept while the training lasts; None: nowhere
-    on_epoch : called with how many epochs are done: once at the start where an interrupted training
-        goes on, and after each epoch
+    checkpoint : file that keeps the progress, and from which it goes on; the caller's to remove; None:
+        nothing is kept
+    on_resume : called where an interrupted training goes on, with how many epochs it has behind it
+    on_epoch : called after each epoch
+
+    Raises
+    ------
+    DivergedError
+        The loss is not finite.
     """
     sides = {
         name: side
@@ -292,27 +310,20 @@ def fit(
         if side is not None and len(side)
     }
     training = _Training(train, sides, classes, recipe, seed)
-    key = joblib.hash((train, validation, test, classes, recipe, seed, version, epochs))
-    checkpoint = _Checkpoint(checkpoints / f"{key}.joblib" if checkpoints else None)
-    if (reached := checkpoint.load()) is not None:
+    kept = _Checkpoint(checkpoint)
+    if (reached := kept.load()) is not None:
         training.resume(reached)
-        on_epoch(reached.epochs)
-    patience = recipe.train.patience
-    while training.progress.epochs < (epochs or recipe.train.epochs):
+        on_resume(reached.epochs)
+    while not training.over(epochs or recipe.train.epochs):
         training.epoch()
-        on_epoch(training.progress.epochs)
-        checkpoint.save_if_due(training.progress)
-        waited = training.progress.epochs - training.progress.best["validation"].epoch if "validation" in sides else 0  # fmt: skip
-        if patience is not None and waited >= patience:
-            break
+        on_epoch()
+        kept.save_if_due(training.progress)
     progress = training.progress
     chosen, paper = progress.best.get("validation"), progress.best.get("test")
-    outcome = Outcome(
+    return Outcome(
         weights=chosen.weights if chosen else progress.kept,
         chosen_epoch=chosen.epoch if chosen else progress.epochs,
         history=progress.history,
         paper_epoch=paper.epoch if paper else None,
         paper_probabilities=paper.probabilities if paper else None,
     )
-    checkpoint.remove()
-    return outcome
