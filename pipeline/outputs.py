@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import DiskFullError, listed
+from pipeline.errors import DiskFullError, SernetError, listed
 
 SPARE = 2**20  # bytes; a disk with less left is what made a write fail
 
@@ -63,3 +63,23 @@ def staged(*targets: str | Path) -> Iterator[list[Path]]:
     finally:
         for partial in partials:
             _remove(partial)
+
+
+@contextmanager
+def named_file(target: Path) -> Iterator[Path]:
+    """Yield a path to write to; what is there then becomes the file `target`, which the user names.
+
+    Raises
+    ------
+    SernetError
+        `target` is a folder, which would be lost, or cannot be written.
+    """
+    if target.is_dir():
+        raise SernetError(f"{target} is a folder, expected a file to write: name one in it")
+    try:
+        with staged(target) as (partial,):
+            yield partial
+    except OSError as error:
+        raise SernetError(
+            f"cannot write {target} ({error.strerror}: {error.filename}), expected a place where files can be made"
+        ) from None

@@ -47,6 +47,17 @@ def require(path: Path) -> Path:
     return path
 
 
+def named(path: Path, expected: str) -> Path:
+    """`path`, a file that the user names; MissingError where it is none."""
+    if path.is_dir():
+        raise MissingError(f"{path} is a folder, expected {expected}: name the file")
+    if not path.is_file():
+        raise MissingError(
+            f"no {path}, expected {expected}: correct the path, or run `dvc repro` where a stage writes it"
+        )
+    return path
+
+
 def model(folder: Path, fold: str) -> Path:
     """Where the Keras model of a fold lies."""
     return folder / f"{fold}.h5"

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.audio.decode import decode
 from pipeline.audio.front_end import features
 from pipeline.errors import AudioError
-from pipeline.tflite import card
+from pipeline.tflite import card, flatbuffer
 from pipeline.tflite.int8 import Int8Model
 
 
@@ -40,12 +40,16 @@ class Classifier:
     ------
     MissingError
         The model or its card is not there.
+    ModelError
+        They are not a model and its card.
     """
 
     def __init__(self, model: Path) -> None:
         self.card = card.read(model)
         self._features = self.card.feature_params()
-        self._runner = Int8Model(model.read_bytes())
+        content = model.read_bytes()
+        flatbuffer.load(content)  # LiteRT does not say what is wrong with a file
+        self._runner = Int8Model(content)
 
     def hear(self, y: np.ndarray) -> Heard:
         """Classify the middle `card.input_len` seconds of `y`; what is shorter is padded.

@@ -90,15 +90,30 @@ def test_a_run_that_cannot_be_compared_is_one_line(
     ("command", "said"),
     [
         ("params --write docs", "docs is a folder, expected a Markdown file"),
-        ("tables --picture none/x.svg", "cannot write none/x.svg (No such file or directory)"),
+        ("params --write none.md", "no none.md, expected a Markdown file"),
+        ("tables --picture folder", "folder is a folder, expected a file to write"),
+        (
+            "tables --picture boards.json/x.svg",
+            "cannot write boards.json/x.svg (Not a directory: boards.json/.x.svg.partial)",
+        ),
+        ("report --head HEAD", "--head says what is compared with --base"),
+        ("report --html x.html --base HEAD", "--html writes one run and --base compares two"),
+        ("describe folder", "folder is a folder, expected an int8 flatbuffer"),
+        ("latency none.tflite", "no none.tflite, expected an int8 flatbuffer"),
+        ("tile model.tflite --ram 1KB -o folder", "not a TFLite model"),
+        ("predict x.wav --model model.tflite", "model.json is not the card of a model"),
         ("report --metrics boards.json", "boards.json is not a result, expected a metrics.json"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, command: str, said: str) -> None:
     for name in ("pipeline", "docs", "experiments", "params.yaml", "dvc.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "boards.json").write_text("{}")
+    for name in ("boards.json", "model.tflite", "model.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "kept").touch()
     failed = shell(f"python -m pipeline {command}", tmp_path, check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith(f"sernet: error: {said}")
     assert failed.stderr.count("\n") == 1
+    assert [file.name for file in (tmp_path / "folder").iterdir()] == ["kept"]

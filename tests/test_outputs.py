@@ -6,7 +6,7 @@ import pytest
 from conftest import shell
 
 from pipeline.errors import SernetError, listed, run
-from pipeline.outputs import staged
+from pipeline.outputs import named_file, staged
 
 
 def test_targets_are_replaced_when_the_block_ends(tmp_path: Path) -> None:
@@ -30,6 +30,16 @@ def test_a_failing_block_leaves_what_was_there(tmp_path: Path, error: type[BaseE
         raise error
     assert [f.name for f in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_folder_does_not_give_way_to_a_file_that_the_user_names(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    refused = pytest.raises(SernetError, match="is a folder, expected a file")
+    with refused, named_file(tmp_path) as file:
+        file.touch()
+    with named_file(tmp_path / "file") as file:
+        file.write_text("x")
+    assert {f.name for f in tmp_path.iterdir()} == {"kept", "file"}
 
 
 def test_a_users_error_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:

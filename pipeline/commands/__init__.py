@@ -11,6 +11,7 @@ import typer
 
 from pipeline import paths
 from pipeline.errors import SernetError
+from pipeline.outputs import named_file
 
 Write = Annotated[
     Path | None, typer.Option(help="A Markdown file with the two marks of what is printed.")
@@ -20,7 +21,7 @@ Write = Annotated[
 def read_json(file: Path) -> Any:
     """What a stage wrote to `file`; one line of error where that is not JSON."""
     try:
-        return json.loads(paths.require(file).read_text("utf-8"))
+        return json.loads(paths.named(file, "a JSON file").read_text("utf-8"))
     except ValueError:
         raise SernetError(f"{file} is not JSON, expected what `dvc repro` writes") from None
 
@@ -33,17 +34,11 @@ def print_or_write(table: str, name: str, document: Path | None) -> None:
         typer.echo(table)
         return
     command = f"{name} --write {document.as_posix()}"
-    if document.is_dir():
-        raise SernetError(f"{document} is a folder, expected a Markdown file")
-    text = paths.require(document).read_text("utf-8")
+    text = paths.named(document, "a Markdown file").read_text("utf-8")
     write(document, written_into(text, name, command, table))
 
 
 def write(file: Path, text: str) -> None:
     """Write to a file that the user names; one line of error where that cannot be."""
-    try:
-        file.write_text(text, "utf-8")
-    except OSError as error:
-        raise SernetError(
-            f"cannot write {file} ({error.strerror}), expected a file in a folder that is there"
-        ) from None
+    with named_file(file) as partial:
+        partial.write_text(text, "utf-8")

@@ -25,6 +25,10 @@ def _card(model: Path) -> "Card | None":
     return card.read(model) if model.with_suffix(".json").is_file() else None
 
 
+def _content(model: Path) -> bytes:
+    return paths.named(model, "an int8 flatbuffer").read_bytes()
+
+
 @app.command(rich_help_panel=PANEL)
 def budget() -> None:
     """Print what the model takes of the board; status 1: too much."""
@@ -62,7 +66,7 @@ def describe(
     from pipeline.mcu import boards, describe
     from pipeline.mcu.picture import svg
 
-    content = paths.require(model).read_bytes()
+    content = _content(model)
     described = describe.describe(content, _card(model))
     typer.echo(describe.table(described))
     if picture:
@@ -82,14 +86,14 @@ def tile(
     """
     from pipeline.mcu.size import parse_size
     from pipeline.mcu.tiling import auto
-    from pipeline.outputs import staged
+    from pipeline.outputs import named_file
     from pipeline.tflite import gate
 
     limit = parse_size(ram)
-    content = paths.require(model).read_bytes()
+    content = _content(model)
     gate.check_int8(content)
     tiled = auto(content, limit)
-    with staged(output) as (partial,):
+    with named_file(output) as partial:
         partial.write_bytes(tiled.content)
     typer.echo(f"{'':22} {'before':>14} {'after':>14}")
     for name, before, after in tiled.table():
@@ -108,7 +112,7 @@ def latency(model: Model = paths.MODEL) -> None:
     from pipeline.mcu.latency import table
     from pipeline.tflite import graph
 
-    read = graph.read(paths.require(model).read_bytes())
+    read = graph.read(_content(model))
     described = _card(model)
     seconds = described.input_len if described else None
     typer.echo(table(load(), read.macs(), seconds, read.depthwise_macs()))
@@ -117,10 +121,10 @@ def latency(model: Model = paths.MODEL) -> None:
 @app.command(rich_help_panel=PANEL)
 def npu(model: Model = paths.MODEL) -> None:
     """Compile for Arm's Ethos-U with Vela: SRAM, flash, what is left."""
-    from pipeline.mcu.npu import ACCELERATORS, compiled, table
+    from pipeline.mcu.npu import accelerators, compiled, table
 
-    content = paths.require(model).read_bytes()
-    typer.echo(table([compiled(content, accelerator) for accelerator in ACCELERATORS]))
+    content = _content(model)
+    typer.echo(table([compiled(content, accelerator) for accelerator in accelerators()]))
 
 
 @app.command(rich_help_panel=PANEL)

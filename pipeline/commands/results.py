@@ -30,6 +30,12 @@ def report(
     audio: Annotated[bool, typer.Option(help="Whether recordings stand in the page.")] = True,
 ) -> None:
     """Print the result, compare it with a revision, or write a page."""
+    if head and not base:
+        raise SernetError(
+            "--head says what is compared with --base, which is not given: add --base"
+        )
+    if html and base:
+        raise SernetError("--html writes one run and --base compares two: give one of them")
     if html:
         from pipeline.reporting import page
 
@@ -47,13 +53,12 @@ def report(
 
 
 def _report_on_change(base: str, head: str | None) -> None:
-    from pipeline import params
     from pipeline.reporting.differences import compare_revisions
-    from pipeline.reporting.gate import breaches
+    from pipeline.reporting.gate import breaches, thresholds
     from pipeline.reporting.pull_request import render
 
     found = compare_revisions(base, head)
-    broken = breaches(found, params.load().gate)
+    broken = breaches(found, thresholds(found.head))
     typer.echo(render(found, broken), nl=False)
     for line in broken:
         typer.echo(f"sernet: gate: {line}", err=True)

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from pipeline import paths
+from pipeline.errors import SernetError
 from pipeline.params import Gate
 from pipeline.reporting.differences import Report
+from pipeline.reporting.revisions import Revision
 
 NAMES = {"arena": "the arena", "ram": "RAM", "flash": "flash"}
 ROUNDING = 0.011  # points; scores are kept with two decimals
@@ -18,6 +22,16 @@ def breaches(report: Report, gate: Gate) -> list[str]:
     the report says that scores cannot be compared, MACs are not where `base` has none.
     """
     return [*_memory(report), *_accuracy(report, gate), *_macs(report, gate)]
+
+
+def thresholds(revision: Revision) -> Gate:
+    """What the revision's own params.yaml allows; SernetError where it does not say."""
+    try:
+        return Gate.model_validate(revision.params.get("gate"))
+    except ValidationError:
+        raise SernetError(
+            f"params.yaml of {revision.name!r} has no valid thresholds, expected gate.ua_drop and gate.macs_growth: give it these"
+        ) from None
 
 
 def unjudged(report: Report) -> list[str]:

@@ -40,11 +40,24 @@ def write(card: Card, model: Path) -> None:
 
 
 def read(model: Path) -> Card:
-    """The card of `model`; MissingError where model or card are missing."""
-    paths.require(model)
+    """The card of `model`.
+
+    Raises
+    ------
+    MissingError
+        Model or card are missing.
+    ModelError
+        The file beside the model is not a card.
+    """
+    paths.named(model, "an int8 flatbuffer")
     file = model.with_suffix(".json")
     if not file.is_file():
         raise MissingError(
             f"no {file}: a model needs its card beside it; `convert` writes one for model.tflite"
         )
-    return Card(**json.loads(file.read_text("utf-8")))
+    try:
+        return Card(**json.loads(file.read_text("utf-8")))
+    except (ValueError, TypeError):
+        raise ModelError(
+            f"{file} is not the card of a model, expected what `convert` writes beside it: convert the model again"
+        ) from None

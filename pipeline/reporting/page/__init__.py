@@ -9,10 +9,10 @@ from typing import Any
 
 import jinja2
 
-from pipeline.outputs import staged
+from pipeline.outputs import named_file
 from pipeline.reporting.page import accuracy, clips, curves, memory, run, versions
 from pipeline.reporting.page.run import Run
-from pipeline.reporting.speakers import RESAMPLES
+from pipeline.scoring.speakers import RESAMPLES
 
 FOLDER = Path(__file__).parent
 
@@ -28,10 +28,11 @@ def write(target: Path, include_audio: bool = True) -> None:
     Raises
     ------
     SernetError
-        There is no metrics.json (MissingError), or a file of the run is not what its stage writes.
+        There is no metrics.json (MissingError), a file of the run is not what its stage writes, or
+        `target` cannot be written.
     """
     text = render(run.read(), include_audio)
-    with staged(target) as (partial,):
+    with named_file(target) as partial:
         partial.write_text(text, "utf-8")
 
 
