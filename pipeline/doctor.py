@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from pipeline import corpora, params, paths
 from pipeline.errors import SernetError
+from pipeline.packages import required
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ def examine() -> list[Finding]:
             else "needs 3.11 to 3.13: make clean, then make env PYTHON=…",
         )
     ]
-    for package in sorted(
-        re.split(r"[<>=~ ;]", line)[0] for line in importlib.metadata.requires("sernet") or []
-    ):
+    for package in sorted(required(extras=True)):
         try:
             findings.append(Finding(package, importlib.metadata.version(package)))
         except importlib.metadata.PackageNotFoundError:

@@ -17,12 +17,12 @@ import importlib.metadata
 import operator
 import os
 import platform
-import re
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, SequentialBa
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipeline.errors import SernetError, listed
+from pipeline.packages import required
 
 VARIABLE = "SERNET_DASK"
 CACHE = "SERNET_CACHE"  # goes with the work
@@ -47,7 +48,7 @@ warnings.filterwarnings("ignore", r"(\d+ tasks|Additionally)", UserWarning, r"jo
 
 
 class WorkersError(SernetError):
-    """The cluster cannot be reached, or would not compute what this process would."""
+    """Workers die, or those of a cluster cannot be reached, or would not compute what this process would."""
 
 
 def run(
@@ -66,7 +67,8 @@ def run(
     Raises
     ------
     WorkersError
-        There is no cluster at SERNET_DASK, or its workers do not fit or keep dying.
+        A process of this machine was killed. There is no cluster at SERNET_DASK, or its workers do
+        not fit or keep dying.
     Exception
         What `function` raised; calls that did not start are dropped.
     """
@@ -82,9 +84,16 @@ def run(
         # Not as memory maps, which is what joblib makes of large arrays: their digest, and with it
         # the key of a cached result, is not that of the array. All at once: a thread that hands over
         # the rest would print a traceback where the caller ends early.
-        yield from Parallel(
+        parallel = Parallel(
             n_jobs=n_jobs, max_nbytes=None, pre_dispatch="all", return_as="generator"
-        )(tasks)
+        )
+        try:
+            yield from parallel(tasks)
+        except BrokenProcessPool:
+            raise WorkersError(
+                f"one of {n_jobs} processes was ended from outside, most likely for want of memory (with TensorFlow "
+                "each takes 1 to 2 GB): free some, or set LOKY_MAX_CPU_COUNT to fewer, then run it again"
+            ) from None
 
 
 def _as_here(
@@ -246,10 +255,6 @@ def _surroundings(folder: Path) -> dict[str, str]:
     root = Path(__file__).parent
     for file in sorted(root.rglob("*.py")):
         code.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
-    needed = [
-        line for line in importlib.metadata.requires("sernet") or [] if "extra ==" not in line
-    ]
-    packages = [re.split(r"[^\w.-]", line)[0] for line in needed]
     np.ones((2, 2)) @ np.ones((2, 2))  # so that the library of linear algebra is there to be asked
     kernels = {library.get("architecture", "") for library in threadpool_info()} - {""}
     return {
@@ -257,7 +262,7 @@ def _surroundings(folder: Path) -> dict[str, str]:
         "python": platform.python_version(),
         "code": code.hexdigest()[:12],
         "processor": " ".join([platform.machine(), *sorted(kernels)]),
-        **{name: importlib.metadata.version(name) for name in packages},
+        **{name: importlib.metadata.version(name) for name in required()},
     }
 
 

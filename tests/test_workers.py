@@ -219,6 +219,16 @@ def test_a_task_that_ends_its_workers_is_given_up(
         list(workers.run(is_killed, [(0,)]))
 
 
+def test_a_task_that_ends_its_process_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(WorkersError, match="ended from outside, most likely for want of memory"):
+        list(workers.run(is_killed, [(0,), (1,)], jobs=2))
+    assert list(workers.run(abs, [(-1,), (2,)], jobs=2)) == [
+        1,
+        2,
+    ]  # the next ones have new processes
+
+
 @contextlib.contextmanager
 def apart(start: str) -> Iterator[tuple[int, str]]:
     """A cluster in another process than this one, after the statements `start`: process, address."""

@@ -2,19 +2,15 @@
 
 import importlib.metadata
 import platform
-import re
+
+from pipeline.packages import required
 
 
 def of_environment() -> list[tuple[str, str]]:
     """Python, this project and the packages that it asks for, by name, with their versions."""
-    asked = [
-        re.split(r"[<>=~!;\[ ]", line)[0]
-        for line in importlib.metadata.requires("sernet") or []
-        if "extra ==" not in line
-    ]
     return [
         ("python", platform.python_version()),
-        *((name, _version(name)) for name in ["sernet", *sorted(asked)]),
+        *((name, _version(name)) for name in ["sernet", *sorted(required())]),
     ]
 
 
