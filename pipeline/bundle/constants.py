@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import ParamsError
 from pipeline.mcu import cmsis
 from pipeline.params import Features
 
@@ -42,10 +41,6 @@ def make(sample_rate: int, p: Features) -> Tables:
         The device's front end has no such features.
     """
     cmsis.check(p)
-    if p.n_mels > p.n_fft // 2:
-        raise ParamsError(
-            f"features.n_mels is {p.n_mels}, the device's memory for it takes half of features.n_fft, {p.n_fft // 2}: choose at most that"
-        )
     angles = 2 * np.pi * np.arange(p.n_fft // 4 + 1) / p.n_fft
     return Tables(
         frame=cmsis.tables("f32", sample_rate, p),

@@ -109,6 +109,10 @@ def check(p: Features, kind: Kind = "f32") -> None:
         raise ParamsError(
             f"features are {p.kind} with a log_offset of {p.log_offset} and a lifter of {p.lifter}, arm_mfcc_q15 has mfcc with {OFFSET} and 0: set features.kind, features.log_offset and features.lifter to these"
         )
+    if p.n_mels > p.n_fft // 2:
+        raise ParamsError(
+            f"features.n_mels is {p.n_mels}, the device's memory for it takes half of features.n_fft, {p.n_fft // 2}: choose at most that"
+        )
     if p.hop_length > p.n_fft:
         raise ParamsError(
             f"features.hop_length is {p.hop_length}, the device keeps features.n_fft = {p.n_fft} samples: choose a hop_length of at most that"

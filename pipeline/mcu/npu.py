@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import ModelError, SernetError
+from pipeline.mcu import boards
 from pipeline.tflite import flatbuffer, graph
 
 WIDTH = 80  # columns of a terminal
@@ -47,6 +48,12 @@ class Compiled:
     flash_bytes: int
     file_bytes: int
     cpu_operators: dict[str, int]
+
+
+def accelerators() -> list[str]:
+    """Those that the boards have, the user's too, and one of each other family; by Vela's names."""
+    of_boards = [board.npu for board in boards.load().values() if board.npu]
+    return list(dict.fromkeys([*ACCELERATORS, *of_boards]))
 
 
 def available() -> bool:

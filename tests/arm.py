@@ -1,21 +1,16 @@
 """What the bundle's C files come to on a processor, by Arm's own compiler."""
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import MissingError
+from pipeline.mcu import cores
 
 COMPILER = "arm-none-eabi-gcc"
 SIZE = "arm-none-eabi-size"
-CPUS = {
-    "cortex-m0plus": ("-mcpu=cortex-m0plus", "-mthumb"),
-    "cortex-m4": ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
-    "cortex-m7": ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-d16"),
-}
+CORES = ("Cortex-M0+", "Cortex-M4F", "Cortex-M7")
 WARNINGS = (
     "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotion", "-Werror",
 )  # fmt: skip
@@ -30,13 +25,18 @@ class Size:
     bss: int
 
 
-def sizes(folder: Path, cpu: str, options: Sequence[str] = ()) -> dict[str, Size]:
+def flags(core: str) -> list[str]:
+    """GCC's, for a core of the package's table."""
+    return cores.load()[core].flags
+
+
+def sizes(folder: Path, core: str, options: Sequence[str] = ()) -> dict[str, Size]:
     """Compile every C file of the bundle but its tests, optimised for size, without a warning.
 
     Parameters
     ----------
     folder : of the bundle
-    cpu : one of CPUS
+    core : a name in the package's table
     options : further ones of the compiler, `-DSERNET_KEEP_AUDIO` say
 
     Returns
@@ -45,24 +45,17 @@ def sizes(folder: Path, cpu: str, options: Sequence[str] = ()) -> dict[str, Size
 
     Raises
     ------
-    MissingError
-        Arm's compiler is not installed.
     subprocess.CalledProcessError
-        It found something to say; `stderr` holds what.
+        The compiler found something to say; `stderr` holds what.
     """
-    if not (shutil.which(COMPILER) and shutil.which(SIZE)):
-        raise MissingError(
-            f"no {COMPILER}: install it (Debian: gcc-arm-none-eabi and libnewlib-arm-none-eabi)"
-        )
     tests = {"sernet_golden.c", "host_test.c"}
     sources = sorted(file for file in folder.glob("*.c") if file.name not in tests)
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
         for source in sources:
             object_file = Path(scratch) / f"{source.stem}.o"
-            flags = (*CPUS[cpu], "-Os", *WARNINGS, *options)
             subprocess.run(
-                [COMPILER, *flags, "-c", str(source), "-o", str(object_file)],
+                [COMPILER, *flags(core), "-Os", *WARNINGS, *options, "-c", str(source), "-o", str(object_file)],
                 check=True, capture_output=True, text=True,
             )  # fmt: skip
             listed = subprocess.run(
