@@ -23,7 +23,9 @@ from pipeline.models.inference import predict
 from pipeline.outputs import staged
 from pipeline.params import Params
 from pipeline.progress import Progress
-from pipeline.reporting import plots, scores
+from pipeline.reporting import plots
+from pipeline.scoring import scores
+from pipeline.scoring.protocols import PAPERS
 from pipeline.splits import Fold
 from pipeline.tflite import graph
 from pipeline.tflite.int8 import Int8Model
@@ -108,13 +110,19 @@ def classify_all(data: Dataset, tested: list[Fold], conversion: dict[str, Any]) 
     )
 
 
-def score(predictions: pd.DataFrame, paper: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
+def add_papers(predictions: pd.DataFrame, paper: pd.DataFrame) -> None:
+    """Put what the paper's protocol says of each clip beside the models' columns."""
+    said = predictions["clip"].map(paper.set_index("clip")["predicted"])
+    predictions.insert(
+        predictions.columns.get_loc("predicted_int8") + 1, f"predicted_{PAPERS}", said
+    )
+
+
+def score(predictions: pd.DataFrame, labels: list[str]) -> dict[str, Any]:
     """Scores of every model, and of the paper's protocol under its own name."""
-    detail = {name: scores.detail(predictions, f"predicted_{name}", labels) for name in MODELS}
-    speaker = predictions.set_index("clip")["speaker"]
-    by_paper = paper.assign(speaker=paper["clip"].map(speaker))
-    detail["paper_protocol"] = scores.detail(by_paper, "predicted", labels)
-    return detail
+    return {
+        name: scores.detail(predictions, f"predicted_{name}", labels) for name in (*MODELS, PAPERS)
+    }
 
 
 def check_runtimes(
@@ -191,7 +199,7 @@ def metrics_of(
             "ua_folds": detail[name]["mean_over_folds"]["ua"],
             "ua_std": detail[name]["std_over_folds"]["ua"],
         }
-        for name in (*MODELS, "paper_protocol")
+        for name in (*MODELS, PAPERS)
     }
     return {
         "corpus": earlier.validation["corpus"],
@@ -260,7 +268,8 @@ def main() -> None:
     same_variants = variants.check(device.content, measured, x)
 
     predictions = classify_all(data, tested, conversion)
-    detail = score(predictions, earlier.paper, data.labels)
+    add_papers(predictions, earlier.paper)
+    detail = score(predictions, data.labels)
     front_ends, robustness = hear(data, tested, p, around)
     counts = {"clips": len(data.ids), "classes": len(data.labels), "folds": len(tested)}
     ships = [conversion[fold.name]["ships"] for fold in tested]

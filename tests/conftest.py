@@ -21,7 +21,7 @@ from pipeline import params
 from pipeline.params import Params
 
 ROOT = Path(__file__).parent.parent
-CORPORA = ROOT.parent / "shared" / "corpora"
+CORPORA = Path(os.environ.get("SERNET_CORPORA", ROOT.parent / "shared" / "corpora"))
 HANGS = 900  # seconds after which a command is taken to hang, on a busy machine
 
 TOY: dict[str, dict[str, Any]] = {

@@ -52,9 +52,19 @@ def test_what_was_measured_by_another_plan_counts_as_not_run() -> None:
     ):
         assert "0.00" not in ablation.table(other, DONE)
         assert "not run" in ablation.table(other, DONE)
+    assert "70.00" in ablation.table(replace(PLAN, base={"seed": 7}), DONE)  # has seeds of its own
     wider = replace(PLAN, variants={**PLAN.variants, "wide": {"model.head_filters": 10}})
     assert "71.50 (+1.50)" in ablation.table(wider, DONE)
     assert "69.00" not in ablation.table(wider, DONE)
+
+
+def test_what_was_measured_with_other_defaults_counts_as_not_run(
+    toy: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toy.yaml").rename(tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert toy == ablation.params.load()
+    assert "70.00" not in ablation.table(PLAN, DONE)
 
 
 def test_the_plan_can_be_run_and_every_variant_changes_something(write_params: Any) -> None:
@@ -62,12 +72,7 @@ def test_the_plan_can_be_run_and_every_variant_changes_something(write_params: A
     keys = {plan.key(corpus, variant) for corpus in plan.corpora for variant in plan.variants}
     assert len(keys) == len(plan.corpora) * len(plan.variants)
     for corpus in plan.corpora:
-        seen = [
-            runner.params.load(
-                ROOT / "params.yaml", plan.changes(corpus, variant)
-            ).model_dump_json()
-            for variant in plan.variants
-        ]
+        seen = [plan.params(corpus, variant).model_dump_json() for variant in plan.variants]
         assert len(set(seen)) == len(plan.variants)
 
 

@@ -16,7 +16,7 @@ from pipeline.mcu.accuracy import Models
 from pipeline.mcu.front_end import CHAINS
 from pipeline.mcu.robustness import CONDITIONS
 from pipeline.params import Params
-from pipeline.reporting import scores
+from pipeline.scoring import scores
 from pipeline.tflite.int8 import Int8Model
 
 SR, CLIPS = 16000, 12

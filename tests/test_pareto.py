@@ -6,7 +6,7 @@ from conftest import ROOT
 
 from pipeline.reporting import ablation, experiments, pareto
 from pipeline.reporting.ablation import Plan
-from pipeline.reporting.experiments import Row
+from pipeline.reporting.experiments import Corpus, Row
 from pipeline.reporting.pareto import Point
 
 
@@ -16,7 +16,7 @@ def run(name: str, ua: float, macs: int, corpus: str = "one") -> Row:
         "model": {"macs": macs, "flash_bytes": macs // 5},
         "mcu": {"arena_bytes": macs // 10},
     }
-    return Row(name, corpus, {"seed": 0}, None, metrics, {}, "")
+    return Row(name, Corpus(corpus, 9, 3), {"seed": 0}, None, metrics, {}, "")
 
 
 ROWS = {

@@ -20,10 +20,10 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from pipeline.errors import MissingError, SernetError
 from pipeline.mcu import boards
 from pipeline.params import Gate
-from pipeline.reporting import scores
 from pipeline.reporting.differences import Report, changed, compare_revisions
 from pipeline.reporting.gate import breaches
 from pipeline.reporting.pull_request import MARKER, cell, code, render
+from pipeline.scoring import scores
 
 LABELS = ["anger", "sadness"]
 SPEAKERS = 8

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from pipeline.reporting import scores
+from pipeline.scoring import scores
 
 ACTUAL = pd.Series(["a", "a", "a", "a", "b", "b"])
 PREDICTED = pd.Series(["a", "a", "a", "b", "b", "a"])

@@ -1,5 +1,7 @@
 """Intervals and comparisons by speaker, against scikit-learn, scipy and cases computed by hand."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import recall_score
 
 from pipeline.errors import SernetError
-from pipeline.reporting.speakers import SCORES, Counts, compare, interval
+from pipeline.scoring.speakers import SCORES, Counts, _between, compare, interval
 
 
 def run(rates: list[float], clips: int = 40, seed: int = 0) -> pd.DataFrame:
@@ -31,7 +33,7 @@ def test_counts_give_scikit_learns_ua() -> None:
     assert ua == pytest.approx(expected)
 
 
-def test_the_interval_is_scipys_bootstrap_over_speakers() -> None:
+def test_the_interval_is_scipys_bootstrap_over_speakers_expanded_for_their_number() -> None:
     rows = run([0.9, 0.5, 0.7, 0.8, 0.6, 0.95, 0.4, 0.75])
     counts = Counts.of(rows, "predicted_int8")
 
@@ -39,13 +41,39 @@ def test_the_interval_is_scipys_bootstrap_over_speakers() -> None:
         clips, hits = counts.clips[speakers].sum(axis=0), counts.hits[speakers].sum(axis=0)
         return float(SCORES["ua"](clips[None], hits[None])[0])
 
+    # Student's t of seven degrees of freedom at 0.975 is 2.3646 in any table, times √(8/7): 2.528;
+    # the normal distribution has 0.00574 below that.
     theirs = stats.bootstrap(
-        (np.arange(8),), ua, vectorized=False, method="percentile", n_resamples=5000,
-        rng=np.random.default_rng(1),
+        (np.arange(8),), ua, vectorized=False, method="percentile", n_resamples=20_000,
+        confidence_level=1 - 2 * 0.00574, rng=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
     ours = interval(rows, "predicted_int8", "ua")
     assert ours.low == pytest.approx(theirs.low, abs=1.0)
     assert ours.high == pytest.approx(theirs.high, abs=1.0)
+
+
+def covered(speakers: int, interval_of: Callable[[np.ndarray], tuple[float, float]]) -> float:
+    """How often the interval of the mean of normal draws, one a speaker, holds what they are drawn around."""
+    rng = np.random.default_rng(3)
+    held = []
+    for _ in range(600):
+        means = rng.standard_normal(speakers)
+        draws = rng.multinomial(speakers, np.full(speakers, 1 / speakers), size=2000)
+        low, high = interval_of(draws @ means / speakers)
+        held.append(low <= 0 <= high)
+    return float(np.mean(held))
+
+
+@pytest.mark.parametrize(("speakers", "least", "percentile"), [(5, 0.90, 0.88), (10, 0.93, 0.92)])
+def test_the_interval_holds_the_truth_nearly_as_often_as_it_says(
+    speakers: int, least: float, percentile: float
+) -> None:
+    def ours(scores: np.ndarray) -> tuple[float, float]:
+        found = _between(100 * scores, speakers)  # it keeps two decimals
+        return found.low, found.high
+
+    assert covered(speakers, ours) > least
+    assert covered(speakers, lambda scores: tuple(np.quantile(scores, [0.025, 0.975]))) < percentile
 
 
 def test_speakers_who_differ_make_a_wider_interval_than_as_many_clips_alone() -> None:

@@ -12,8 +12,10 @@ from conftest import ROOT, shell
 from ruamel.yaml import YAML
 from sklearn.metrics import recall_score
 
+from pipeline import paths
 from pipeline.errors import SernetError
-from pipeline.reporting import ablation, experiments, memory, scored, tables
+from pipeline.reporting import ablation, experiments, memory, tables
+from pipeline.scoring import protocols
 
 README = (ROOT / "README.md").read_text("utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text("utf-8")
@@ -24,7 +26,7 @@ SCORES = {
 
 def metrics(**changes: Any) -> dict[str, Any]:
     return {
-        **{name: SCORES for name in scored.MODELS},
+        **{name: SCORES for name in protocols.MODELS},
         "paper_protocol": {**SCORES, "ua": 71.25},
         "split": "leave one speaker out",
         "model": {"flash_bytes": 495_464, "macs": 159_326_400},
@@ -174,10 +176,14 @@ def test_results_are_kept_only_under_the_name_whose_parameters_they_have(
     (tmp_path / "reports").mkdir()
     for file in experiments.KEPT:
         file.write_text("{}")
+    paths.METRICS.write_text('{"clips": 140, "classes": 7}')
     with pytest.raises(SernetError, match=r"emodb2s-ce sets train.epochs to 300, but .* are of 11"):
         experiments.keep("emodb2s-ce")
     assert experiments.keep("demo") == tmp_path / "demo"
     assert (tmp_path / "demo" / "predictions.csv").is_file()
+    paths.METRICS.write_text('{"clips": 535, "classes": 7}')
+    with pytest.raises(SernetError, match=r"demo is on demo, .* are of 535 clips in 7 classes"):
+        experiments.keep("demo")
 
 
 def test_the_readme_has_the_memory_that_was_measured() -> None:

@@ -18,7 +18,7 @@ from pipeline.mcu.front_end import CHAINS, Chain
 from pipeline.mcu.robustness import CONDITIONS
 from pipeline.params import Features
 from pipeline.progress import Progress
-from pipeline.reporting import scores
+from pipeline.scoring import scores
 from pipeline.splits import Fold
 from pipeline.tflite.int8 import Int8Model
 

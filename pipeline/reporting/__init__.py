@@ -1,1 +1,1 @@
-"""Scores, and how they are shown."""
+"""How runs are shown and compared."""

@@ -8,11 +8,15 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline import paths
+from pipeline import params, paths
+from pipeline.params import Params
 from pipeline.reporting.tables import NOT_RUN, markdown
 
 PLAN = Path("experiments/ablation.yaml")
 RESULTS = Path("experiments/ablation.json")
+
+# The parameters that training a variant and scoring it read.
+MEASURED_WITH = ("input_len", "sample_rate", "features", "model", "train", "augment")
 
 Results = dict[str, dict[str, dict[str, Any]]]
 
@@ -40,9 +44,14 @@ class Plan:
         """What differs from params.yaml, by dotted name."""
         return {**self.corpora[corpus]["set"], **self.base, **self.variants[variant]}
 
+    def params(self, corpus: str, variant: str) -> Params:
+        """What this variant is trained with; what the plan leaves alone is as in params.yaml."""
+        return params.load(changes=self.changes(corpus, variant))
+
     def key(self, corpus: str, variant: str) -> str:
-        """Stands for all of the plan that a result of this variant depends on."""
-        parts = (self.speakers, self.seeds, self.corpora[corpus], self.changes(corpus, variant))
+        """Stands for all that a result of this variant depends on, but the code."""
+        used = self.params(corpus, variant).model_dump(mode="json", include=set(MEASURED_WITH))
+        parts = (self.speakers, self.seeds, self.corpora[corpus], used)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

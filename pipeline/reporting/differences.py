@@ -12,7 +12,7 @@ from pipeline import paths
 from pipeline.errors import MissingError
 from pipeline.mcu import boards
 from pipeline.reporting.revisions import CLIP, Revision, read
-from pipeline.reporting.speakers import Comparison, compare
+from pipeline.scoring.speakers import Comparison, compare
 
 JUDGED = ("float", "int8")  # models whose difference is held against chance
 

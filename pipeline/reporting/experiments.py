@@ -12,13 +12,23 @@ from ruamel.yaml import YAML
 from pipeline import paths
 from pipeline.errors import MissingError, SernetError
 from pipeline.outputs import staged
-from pipeline.reporting import runs, scores
-from pipeline.reporting.speakers import Interval, interval
+from pipeline.reporting import runs
+from pipeline.scoring import scores
+from pipeline.scoring.speakers import Interval, interval
 
 FOLDER = Path("experiments")
 ROWS = "rows.yaml"
 ABLATION = "ablation.yaml"
 KEPT = (paths.METRICS, paths.PREDICTIONS, paths.EVALUATION)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a run is on: as tables call it, and by what it is told from another."""
+
+    name: str
+    clips: int
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Row:
     """
 
     name: str
-    corpus: str
+    corpus: Corpus
     set: dict[str, Any]
     paper: dict[str, float] | None
     metrics: dict[str, Any] | None
@@ -93,13 +103,14 @@ def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
     """All named runs in their order, and the paper's tables of other systems."""
     yaml = YAML(typ="safe")
     content = yaml.load(paths.require(folder / ROWS))
+    corpora = {name: Corpus(**entry) for name, entry in content["corpora"].items()}
     rows = {}
     for name, entry in content["rows"].items():
         metrics, params = folder / name / "metrics.json", folder / name / "params.yaml"
         done = metrics.is_file()
         rows[name] = Row(
             name,
-            entry["corpus"],
+            corpora[entry["corpus"]],
             entry["set"],
             entry.get("paper"),
             json.loads(metrics.read_text("utf-8")) if done else None,
@@ -127,11 +138,11 @@ def queue(name: str, corpus_path: str | None) -> None:
     if "corpus.name" in settings:
         if corpus_path is None:
             raise SernetError(
-                f"{name} runs on {rows[name].corpus}: say where it lies with --path FOLDER"
+                f"{name} runs on {rows[name].corpus.name}: say where it lies with --path FOLDER"
             )
         place = Path(corpus_path).expanduser().resolve()  # DVC runs it in a folder of its own
         if not place.exists():
-            raise SernetError(f"no {place}, expected {rows[name].corpus}: correct --path")
+            raise SernetError(f"no {place}, expected {rows[name].corpus.name}: correct --path")
         # Quoted, for DVC would read a comma as a sweep of two values.
         quoted = str(place).replace("\\", "\\\\").replace("'", "\\'")
         settings["corpus.path"] = f"'{quoted}'"
@@ -165,6 +176,13 @@ def keep(name: str) -> Path:
     for file in KEPT:
         if not file.is_file():
             raise MissingError(f"no {file}; run the pipeline first")
+    metrics, corpus = json.loads(paths.METRICS.read_text("utf-8")), rows[name].corpus
+    found = {key: metrics.get(key) for key in ("clips", "classes")}
+    if found != {"clips": corpus.clips, "classes": corpus.classes}:
+        raise SernetError(
+            f"{name} is on {corpus.name}, but the results here are of {found['clips']} clips in {found['classes']} classes: "
+            "keep them under a row of their corpus"
+        )
     target = FOLDER / name
     with staged(target) as (partial,):
         partial.mkdir()

@@ -64,7 +64,7 @@ def picture(rows: dict[str, Row]) -> str:
     of_corpus: dict[str, list[Point]] = {}
     for row in rows.values():
         if row.metrics is not None and row.set:
-            of_corpus.setdefault(row.corpus, []).append(point(row))
+            of_corpus.setdefault(row.corpus.name, []).append(point(row))
     return _drawn(RUNS, of_corpus)
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pipeline.reporting.speakers import SCORES, Counts
+from pipeline.scoring.speakers import SCORES, Counts
 from pipeline.tflite.graph import Graph
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.reporting.differences import Report
 from pipeline.reporting.revisions import Revision
-from pipeline.reporting.scored import MODELS, PAPERS, SHIPS
+from pipeline.scoring.protocols import MODELS, PAPERS, SHIPS
 
 MOST = 40  # rows of a table, so that the whole stays below the 65,536 characters of a comment
 CLASSES = 16  # of a confusion that is shown

@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline import params, paths
 from pipeline.errors import MissingError, SernetError
-from pipeline.reporting.speakers import SCORES, Counts
+from pipeline.scoring.speakers import SCORES, Counts
 
 WORKING_TREE = "working tree"
 CLIP = ["clip", "speaker", "actual"]  # what has to be alike for two runs to be of the same clips

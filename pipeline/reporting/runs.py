@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.errors import MissingError, SernetError
-from pipeline.reporting.speakers import compare
+from pipeline.scoring.speakers import compare
 
 LEVEL = 0.05  # of significance
 COLUMNS = ("clip", "fold", "speaker", "actual")

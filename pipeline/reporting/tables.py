@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from pipeline.errors import SernetError
 from pipeline.reporting.experiments import Peers, Row
-from pipeline.reporting.scored import BEST_TEST_EPOCH, MODELS, PAPERS, SHIPS, protocol
+from pipeline.scoring.protocols import BEST_TEST_EPOCH, MODELS, PAPERS, SHIPS, protocol
 
 BEGIN = "<!-- {name}: made by `sernet {command}` -->"
 END = "<!-- end of {name} -->"
@@ -44,7 +44,7 @@ def results(rows: dict[str, Row]) -> str:
         if row.metrics is None or row.params is None:
             continue
         of, model = row.metrics, row.metrics["model"]
-        corpus = f"{row.corpus}, {row.params['input_len']:g} s, {of['split']}"
+        corpus = f"{row.corpus.name}, {row.params['input_len']:g} s, {of['split']}"
         unseen = row.unseen
         lines.append(
             [
@@ -75,7 +75,7 @@ def results_by_model(rows: dict[str, Row]) -> str:
     for row in rows.values():
         if row.metrics is None or row.params is None:
             continue
-        corpus = f"{row.corpus}, {row.params['input_len']:g} s, {row.params['train']['epochs']} epochs, {row.metrics['split']} ({row.name}){row.remark}"
+        corpus = f"{row.corpus.name}, {row.params['input_len']:g} s, {row.params['train']['epochs']} epochs, {row.metrics['split']} ({row.name}){row.remark}"
         for key, model in MODELS.items():
             scores, emphasis = row.metrics[key], "**" if key == SHIPS else ""
             lines.append(
@@ -102,7 +102,7 @@ def table_1(rows: dict[str, Row]) -> str:
     for row in rows.values():
         if not row.set:
             continue
-        cells = [row.corpus + row.remark, row.name]
+        cells = [row.corpus.name + row.remark, row.name]
         cells += [_percent((row.paper or {}).get(score)) for score in ("ua", "wa", "f1")]
         if row.metrics is None:
             lines.append([*cells, NOT_RUN, "", NOT_RUN, "", "", ""])
@@ -135,7 +135,7 @@ def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
     ]
     for name in peers.ours:
         row = rows[name]
-        title = f"ours, int8: {row.corpus} ({name})"
+        title = f"ours, int8: {row.corpus.name} ({name})"
         if row.metrics is None:
             lines.append([title, NOT_RUN, "", "", "", ""])
             continue

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.reporting.scored import MODELS, protocol
+from pipeline.scoring.protocols import MODELS, protocol
 
 
 def render(metrics: dict[str, Any]) -> str:

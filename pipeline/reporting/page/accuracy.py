@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.reporting.page.charts import Chart, Mark, chart
-from pipeline.reporting.scored import MODELS, PAPERS, SHIPS
-from pipeline.reporting.speakers import SCORES, Counts
+from pipeline.scoring.protocols import MODELS, PAPERS, SHIPS
+from pipeline.scoring.speakers import SCORES, Counts
 
 KIB = 1024
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-from pipeline.reporting.speakers import interval
+from pipeline.scoring.speakers import interval
 
 
 def summary(actual: pd.Series, predicted: pd.Series) -> dict[str, float]:

@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from pipeline.errors import SernetError
 
@@ -59,8 +60,25 @@ def _draws(speakers: int, seed: int) -> np.ndarray:
     return rng.multinomial(speakers, np.full(speakers, 1 / speakers), size=RESAMPLES)
 
 
+def _between(scores: np.ndarray, speakers: int) -> Interval:
+    """The 95 % interval out of the resamples' scores.
+
+    Percentiles of the bootstrap promise too much of few speakers: 2.5 and 97.5 hold the mean of ten
+    normal draws 90 times in 100, of five 85. Wider ones, as of Student's t in place of the normal
+    distribution and of n - 1 in place of n, hold it 94 and 92 times (Hesterberg, "What Teachers Should
+    Know About the Bootstrap", 2015, section 3.2: the expanded percentile interval).
+    """
+    if speakers > 1:
+        t = stats.t.ppf(0.975, speakers - 1)
+        tail = 100 * stats.norm.cdf(-t * np.sqrt(speakers / (speakers - 1)))
+    else:
+        tail = 0.0  # one speaker says nothing of others
+    low, high = np.percentile(scores, [tail, 100 - tail])
+    return Interval(round(float(low), 2), round(float(high), 2))
+
+
 def interval(rows: pd.DataFrame, predicted: str, score: str, seed: int = 0) -> Interval:
-    """The 95 % percentile interval of a pooled score by bootstrap over speakers.
+    """The 95 % interval of a pooled score by bootstrap over speakers.
 
     Parameters
     ----------
@@ -71,8 +89,7 @@ def interval(rows: pd.DataFrame, predicted: str, score: str, seed: int = 0) -> I
     counts = Counts.of(rows, predicted)
     draws = _draws(len(counts.clips), seed)
     scores = SCORES[score](draws @ counts.clips, draws @ counts.hits)
-    low, high = np.percentile(scores, [2.5, 97.5])
-    return Interval(round(float(low), 2), round(float(high), 2))
+    return _between(scores, len(draws[0]))
 
 
 @dataclass(frozen=True)
@@ -130,7 +147,6 @@ def compare(
     draws = _draws(speakers, seed)
     unchanged = np.zeros((1, speakers), bool)
     (observed,) = difference(np.ones((1, speakers)), unchanged)
-    low, high = np.percentile(difference(draws, unchanged), [2.5, 97.5])
     if speakers <= EXACT_SPEAKERS:
         exchanges = np.array(list(product([False, True], repeat=speakers)))
     else:
@@ -143,7 +159,7 @@ def compare(
         a=round(float(function(whole @ of_a.clips, whole @ of_a.hits)[0]), 2),
         b=round(float(function(whole @ of_b.clips, whole @ of_b.hits)[0]), 2),
         difference=round(float(observed), 2),
-        interval=Interval(round(float(low), 2), round(float(high), 2)),
+        interval=_between(difference(draws, unchanged), speakers),
         p=round(float(np.mean(np.abs(by_chance) >= abs(observed) - 1e-9)), 4),
         clips=len(a),
         speakers=speakers,

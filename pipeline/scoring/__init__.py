@@ -1,0 +1,1 @@
+"""How good a run is: the field's scores, how sure they are, and by which protocol."""
