@@ -26,6 +26,16 @@ ROWS = {
 }
 
 
+def test_labels_leave_out_the_corpus_and_keep_apart() -> None:
+    rows = {name: run(name, ua, 1_000_000) for name, ua in (("one-a", 70), ("one-b", 69.9))}
+    texts = list(
+        ElementTree.fromstring(pareto.picture(rows)).iter("{http://www.w3.org/2000/svg}text")
+    )
+    places = {text.text: float(text.get("y", 0)) for text in texts if text.text in ("a", "b")}
+    assert places["b"] - places["a"] >= pareto.LETTERS
+    assert not any("one-" in (text.text or "") for text in texts)
+
+
 def test_the_front_holds_what_no_cheaper_network_beats() -> None:
     points = [
         Point(name, ua, ua, ua, {"macs": macs})

@@ -17,6 +17,7 @@ COSTS = {
 }
 WIDTH, HEIGHT, MARGIN = 300, 220, 56  # of one panel's plot and the room around it, pixels
 STEP = 5  # percent, of the axis of UA
+LETTERS = 13  # pixels from one label down to the next
 
 
 RUNS = (
@@ -111,19 +112,28 @@ def _panel(points: list[Point], cost: str) -> dict[str, Any]:
         return round(HEIGHT * (high - ua) / (high - low), 1)
 
     def placed(each: Point) -> dict[str, Any]:
+        x = round(WIDTH * each.costs[cost] / most, 1)
         return {
-            "x": round(WIDTH * each.costs[cost] / most, 1),
+            "x": x,
             "y": y(each.ua),
             "low": y(each.low),
             "high": y(each.high),
-            "name": each.name,
+            "label": each.name.removeprefix(shared),
+            "to_the_right": x < 0.6 * WIDTH,
             "said": each.said(cost),
         }
 
+    heads = {each.name.partition("-")[0] for each in points}
+    shared = f"{heads.pop()}-" if len(heads) == 1 else ""  # the corpus, which stands above
+    marks = [placed(each) for each in points]
+    lowest = {True: 0.0, False: 0.0}  # label so far on each side
+    for mark in sorted(marks, key=lambda mark: mark["y"]):
+        mark["label_y"] = max(mark["y"] - 7, lowest[mark["to_the_right"]] + LETTERS)
+        lowest[mark["to_the_right"]] = mark["label_y"]
     unit, name = (1e6, "M") if most > 1e7 else (1e3, "k")
     return {
         "title": COSTS[cost],
-        "points": [placed(each) for each in points],
+        "points": marks,
         "front": [placed(each) for each in front(points, cost)],
         "x_ticks": [
             {"x": round(WIDTH * share), "said": f"{most * share / unit:.0f} {name}"}
