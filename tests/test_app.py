@@ -442,7 +442,7 @@ def test_without_its_library_it_says_how_to_get_it(model: Path) -> None:
 
 
 def test_a_missing_model_and_an_impossible_port_are_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match=r"no .*model.tflite; .* run `dvc repro`"):
+    with pytest.raises(MissingError, match=r"no .*model.tflite, expected .* run `dvc repro`"):
         server.application(tmp_path / "model.tflite")
     with pytest.raises(SernetError, match=r"port 70000 .* between 0 and 65535"):
         server.listen(70000)
