@@ -146,7 +146,7 @@ def test_speakers_that_no_choice_may_score_are_learnt_from_where_the_plan_says_s
     learnt = []
 
     def train(jobs: list[Any], classes: int, recipe: Any) -> Any:
-        learnt.extend(len(job.train) for job in jobs)
+        learnt.extend(len(job.sides()[0]) for job in jobs)
         network = lightsernet.build(61, 40, classes, recipe.model)
         return [SimpleNamespace(weights=network.get_weights()) for _ in jobs]
 
