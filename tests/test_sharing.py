@@ -13,7 +13,7 @@ import pytest
 from conftest import HANGS, environment, ran, results, set_params, shell
 from moto.server import ThreadedMotoServer
 
-SWEEP = {"four": 4, "six": 6}  # convert.representative_clips
+SWEEP = {"shallow": 4096, "deep": 16384}  # bytes of stack
 
 
 def users_of(cache: Path) -> list[psutil.Process]:
@@ -57,15 +57,15 @@ def worked_off(folder: Path, cache: Path, workers: int) -> str:
 def test_queued_sweeps_at_once_end_like_one_after_the_other(copied: Path, cache: Path) -> None:
     twin = copied.with_name("twin")
     shutil.copytree(copied, twin)
-    for name, clips in SWEEP.items():
-        shell(f"dvc exp run --queue --name {name} -S convert.representative_clips={clips}", copied)
+    for name, stack in SWEEP.items():
+        shell(f"dvc exp run --queue --name {name} -S evaluate.stack_bytes={stack}", copied)
     status = worked_off(copied, cache, workers=2)
     assert status.count("Success") == len(SWEEP), status
     assert len(list((copied / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.out"))) == 2
-    for name, clips in SWEEP.items():
+    for name, stack in SWEEP.items():
         shell(f"dvc exp apply {name}", copied)
-        set_params(twin, convert__representative_clips=clips)
-        assert ran(shell("dvc repro", twin).stdout) == ["convert", "evaluate", "export"]
+        set_params(twin, evaluate__stack_bytes=stack)
+        assert ran(shell("dvc repro", twin).stdout) == ["evaluate", "export"]
         assert results(copied) == results(twin)
 
 
