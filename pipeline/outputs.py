@@ -72,12 +72,15 @@ def named_file(target: Path) -> Iterator[Path]:
     Raises
     ------
     SernetError
-        `target` is a folder, which would be lost, or cannot be written.
+        `target` is a folder or a device, which would be lost, or cannot be written.
     """
     if target.is_dir():
         raise SernetError(f"{target} is a folder, expected a file to write: name one in it")
+    if target.exists() and not target.is_file():  # /dev/null, a pipe
+        raise SernetError(f"{target} is not a regular file, expected a file to write: name one")
     try:
-        with staged(target) as (partial,):
+        # A link stays, and what it leads to is written.
+        with staged(target.resolve() if target.is_symlink() else target) as (partial,):
             yield partial
     except OSError as error:
         raise SernetError(

@@ -1,5 +1,6 @@
 """Outputs appear whole or not at all; a user's error is one line, a bug keeps its traceback."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,21 @@ def test_a_folder_does_not_give_way_to_a_file_that_the_user_names(tmp_path: Path
     with named_file(tmp_path / "file") as file:
         file.write_text("x")
     assert {f.name for f in tmp_path.iterdir()} == {"kept", "file"}
+
+
+def test_no_device_or_link_gives_way_to_a_file_that_the_user_names(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    refused = pytest.raises(SernetError, match="is not a regular file, expected a file")
+    with refused, named_file(pipe) as file:
+        file.touch()
+    assert pipe.is_fifo()
+    link.symlink_to("text")
+    for text in ("old", "new"):
+        with named_file(link) as file:
+            file.write_text(text)
+        assert link.is_symlink()
+        assert (tmp_path / "text").read_text() == text
 
 
 def test_a_users_error_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
