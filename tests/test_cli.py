@@ -114,6 +114,8 @@ def test_a_run_that_cannot_be_compared_is_one_line(
             "tables --picture boards.json/x.svg",
             "cannot write boards.json/x.svg (Not a directory: boards.json/.x.svg.partial)",
         ),
+        ("budget", "no reports/evaluation.json; an earlier stage writes it: run `dvc repro`"),
+        ("report --metrics none.json", "no none.json, expected a metrics.json"),
         ("report --head HEAD", "--head says what is compared with --base"),
         ("report --html x.html --base HEAD", "--html writes one run and --base compares two"),
         ("describe folder", "folder is a folder, expected an int8 flatbuffer"),

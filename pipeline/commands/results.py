@@ -46,7 +46,7 @@ def report(
     else:
         from pipeline.reporting.terminal import render
 
-        found = read_json(metrics)
+        found = read_json(paths.named(metrics, "a metrics.json"))
         if not isinstance(found, dict) or not {"float", "model", "mcu"} <= found.keys():
             raise SernetError(f"{metrics} is not a result, expected a metrics.json")
         typer.echo(render(found))

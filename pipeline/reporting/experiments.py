@@ -58,7 +58,7 @@ class Row:
         if of := self.unseen:
             said.append(
                 f"its recipe was chosen on {of.chosen_on} of the {of.chosen_on + of.speakers} speakers: int8 on the "
-                f"other {of.speakers}: UA {of.ua:.2f} ({of.interval.low:.2f} to {of.interval.high:.2f})"
+                f"other {of.speakers}: UA {of}"
             )
         return "".join(f"; {text}" for text in said)
 
@@ -75,6 +75,9 @@ class Unseen:
     speakers: int
     ua: float
     interval: Interval
+
+    def __str__(self) -> str:
+        return f"{self.ua:.2f} ({self.interval.low:.2f} to {self.interval.high:.2f})"
 
     @classmethod
     def of(cls, run: Path, chosen_on: list[str]) -> "Unseen":

@@ -45,7 +45,6 @@ def results(rows: dict[str, Row]) -> str:
             continue
         of, model = row.metrics, row.metrics["model"]
         corpus = f"{row.corpus.name}, {row.params['input_len']:g} s, {of['split']}"
-        unseen = row.unseen
         lines.append(
             [
                 row.name,
@@ -54,9 +53,7 @@ def results(rows: dict[str, Row]) -> str:
                 _with_interval(of[PAPERS]),
                 _with_interval(of["float"]),
                 f"**{_with_interval(of[SHIPS])}**",
-                ""
-                if unseen is None
-                else f"{unseen.ua:.2f} ({unseen.interval.low:.2f} to {unseen.interval.high:.2f})",
+                "" if row.unseen is None else str(row.unseen),
                 f"{model['macs'] / 1e6:.0f} M",
                 f"{model['flash_bytes']:,}",
             ]
