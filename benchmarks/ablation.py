@@ -5,11 +5,11 @@
     python -m benchmarks.ablation emodb4 mixup masks    # these alone, measured or not
 
 Each variant of experiments/ablation.yaml trains float models that leave out one of the development
-speakers at a time, and is scored on that speaker at the last epoch. The other speakers are for the runs
+speakers at a time, and is scored on that speaker: at the last epoch, or, with `split.inner_validation`,
+at the one that the next development speaker found best. The other speakers are for the runs
 that come after all choices: they are not read, or, where the plan says `learn_from: all`, learnt from
-but never scored. What was trained is kept, so that an interrupted
-run goes on where it was; a variant that was measured by the same plan is not measured again unless it
-is named.
+but never scored. What was trained is kept, so that an interrupted run goes on where it was; a variant
+that was measured by the same plan is not measured again unless it is named.
 """
 
 import argparse
@@ -61,9 +61,19 @@ def costs(network: tf_keras.Model, clips: np.ndarray) -> dict[str, int]:
     }
 
 
-def side(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> folds.Sides:
-    """A training on `rows` that nothing is looked at beside."""
-    return Data(x[rows], y[rows]), None, None
+def sides(x: np.ndarray, y: np.ndarray, learnt: np.ndarray, inner: np.ndarray) -> folds.Sides:
+    """A training on the clips `learnt`; those of `inner`, where there are any, choose its epoch."""
+    return Data(x[learnt], y[learnt]), Data(x[inner], y[inner]) if inner.any() else None, None
+
+
+def inner_side(held_out: list[np.ndarray], number: int, p: Params) -> np.ndarray:
+    """Which clips choose the epoch where the speaker `number` is left out: those of the next one.
+
+    That is one of the development speakers too: the others choose nothing. None without
+    `split.inner_validation`.
+    """
+    following = held_out[(number + 1) % len(held_out)]
+    return following if p.split.inner_validation else np.zeros_like(following)
 
 
 def measure(rows: pd.DataFrame, speakers: list[str], p: Params, seeds: list[int]) -> dict[str, Any]:
@@ -78,10 +88,11 @@ def measure(rows: pd.DataFrame, speakers: list[str], p: Params, seeds: list[int]
     scores = []
     for seed in seeds:
         said = np.empty_like(y)
-        jobs = [
-            Job(f"seed {seed}, speaker {n}", partial(side, x, y, ~out), 100 * seed + n)
-            for n, out in enumerate(held_out)
-        ]
+        jobs = []
+        for n, out in enumerate(held_out):
+            inner = inner_side(held_out, n, p)
+            clips = partial(sides, x, y, ~(out | inner), inner)
+            jobs.append(Job(f"seed {seed}, speaker {n}", clips, 100 * seed + n))
         for out, outcome in zip(held_out, folds.train(jobs, len(labels), recipe), strict=True):
             network.set_weights(outcome.weights)
             said[out] = predict(network, x[out]).argmax(axis=1)

@@ -14,6 +14,7 @@ from conftest import ROOT
 from scipy.io import wavfile
 
 from benchmarks import ablation as runner
+from pipeline import params
 from pipeline.errors import SernetError
 from pipeline.models import lightsernet
 from pipeline.params import Params
@@ -49,6 +50,7 @@ def test_what_was_measured_by_another_plan_counts_as_not_run() -> None:
         replace(PLAN, seeds=[0, 1]),
         replace(PLAN, speakers=["a"]),
         replace(PLAN, corpora={"one": {"clips": 25, "classes": 2, "set": {}}}),
+        replace(PLAN, base={"split.inner_validation": True}),
     ):
         assert "0.00" not in ablation.table(other, DONE)
         assert "not run" in ablation.table(other, DONE)
@@ -163,6 +165,23 @@ def test_speakers_that_no_choice_may_score_are_learnt_from_where_the_plan_says_s
     x[4:] = 1 - x[4:]
     assert runner.measure(rows, plan.speakers, toy, [0])["ua"] == 100
     assert runner.measure(rows, ["a", "b", "c"], toy, [0])["ua"] < 70
+
+
+def test_an_epoch_is_chosen_on_the_next_development_speaker_and_on_no_other() -> None:
+    rows = np.array(list("aabbccd"))
+    held_out = [rows == name for name in "abc"]  # d is not one of them
+    inner = params.load(ROOT / "params.yaml", changes={"split.inner_validation": True})
+    for number, name in enumerate("bca"):
+        chosen = runner.inner_side(held_out, number, inner)
+        assert set(rows[chosen]) == {name}
+        train, validation, test = runner.sides(
+            np.arange(7), np.arange(7), ~(held_out[number] | chosen), chosen
+        )
+        assert validation is not None and test is None
+        assert set(rows[validation.x]) == {name}
+        assert set(rows[train.x]) == set("abcd") - {name, "abc"[number]}
+    nobody = runner.inner_side(held_out, 0, params.load(ROOT / "params.yaml"))
+    assert runner.sides(np.arange(7), np.arange(7), ~held_out[0], nobody)[1] is None
 
 
 @pytest.mark.parametrize(

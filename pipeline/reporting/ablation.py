@@ -16,7 +16,10 @@ PLAN = Path("experiments/ablation.yaml")
 RESULTS = Path("experiments/ablation.json")
 
 # The parameters that training a variant and scoring it read.
-MEASURED_WITH = ("input_len", "sample_rate", "features", "model", "train", "augment")
+MEASURED_WITH: dict[str, Any] = {
+    **dict.fromkeys(("input_len", "sample_rate", "features", "model", "train", "augment"), True),
+    "split": {"inner_validation"},
+}
 
 Results = dict[str, dict[str, dict[str, Any]]]
 
@@ -50,7 +53,7 @@ class Plan:
 
     def key(self, corpus: str, variant: str) -> str:
         """Stands for all that a result of this variant depends on, but the code."""
-        used = self.params(corpus, variant).model_dump(mode="json", include=set(MEASURED_WITH))
+        used = self.params(corpus, variant).model_dump(mode="json", include=MEASURED_WITH)
         parts = (self.speakers, self.seeds, self.corpora[corpus], used)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
