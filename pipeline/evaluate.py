@@ -194,8 +194,7 @@ def metrics_of(
     pooled = {
         name: {
             **{key: detail[name][key] for key in ("ua", "wa", "f1")},
-            "ua_low": detail[name]["interval"]["ua"]["low"],
-            "ua_high": detail[name]["interval"]["ua"]["high"],
+            **{f"ua_{end}": of for end, of in (detail[name]["interval"]["ua"] or {}).items()},
             "ua_folds": detail[name]["mean_over_folds"]["ua"],
             "ua_std": detail[name]["std_over_folds"]["ua"],
         }

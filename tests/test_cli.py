@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT, shell
 
 from pipeline import cli
+from pipeline.reporting import runs
 
 
 def test_a_stage_without_its_inputs_names_them(project: Path, tmp_path: Path) -> None:
@@ -91,17 +92,38 @@ def refused(
         ("run.csv", "int4", "run.csv has no predictions of 'int4', expected one of: int8"),
         ("empty.csv", "int8", "empty.csv is no table of predictions: expected a predictions.csv"),
         ("other.csv", "int8", "other.csv is no table of predictions, it lacks clip, fold, speaker"),
+        (
+            "folds.csv",
+            "int8",
+            "the runs divide the same clips into other folds, leave one speaker out (2 folds) and leave one session out (1 folds)",
+        ),
     ],
 )
 def test_a_run_that_cannot_be_compared_is_one_line(
     tmp_path: Path, refused: Callable[[str], str], where: str, model: str, said: str
 ) -> None:
-    (tmp_path / "run.csv").write_text("clip,fold,speaker,actual,predicted_int8\na,f,s,x,x\n")
+    head = "clip,fold,speaker,actual,predicted_int8\n"
+    (tmp_path / "run.csv").write_text(f"{head}a,session-1,s,x,x\nb,session-1,t,x,x\n")
+    (tmp_path / "folds.csv").write_text(f"{head}a,speaker-s,s,x,x\nb,speaker-t,t,x,x\n")
     (tmp_path / "empty.csv").touch()
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     failed = refused(f"compare {where} run.csv --model {model}")
     assert said in failed
     assert failed.count("\n") == 1
+
+
+def test_a_comparison_says_which_protocol_and_which_split_it_is_of() -> None:
+    run = str(ROOT / "experiments" / "emodb2s-ce")
+    honest, papers = (runs.compared(run, run, model) for model in ("int8", "paper_protocol"))
+    assert "int8, protocol: honest, 535 clips, 10 speakers" in honest
+    assert "paper_protocol, protocol: best test epoch, 535 clips" in papers
+    assert "honest" not in papers
+    assert "split: leave one speaker out" in honest
+    assert "is no more than chance at the 5 % level." in honest
+    few = runs.compared(*[str(ROOT / "experiments" / "demo")] * 2, "int8")
+    assert "by 4 speakers, of whom no p is below 0.1250." in " ".join(few.split())
+    assert re.search(r"\+0\.00 +none +1\.0000", few)
+    assert max(len(line) for line in few.splitlines() if not line.startswith(("A ", "B "))) <= 80
 
 
 @pytest.mark.parametrize(

@@ -32,5 +32,4 @@ def test_detail_has_recall_and_confusion_with_their_spread() -> None:
     assert detail["folds"]["y"]["ua"] == 25.0
     assert detail["mean_over_folds"]["ua"] == 62.5
     assert detail["std_over_folds"]["ua"] == 37.5
-    # Two speakers can be drawn as x x, x y, y x and y y: a quarter of the draws is at each end.
-    assert detail["interval"]["ua"] == {"low": 25.0, "high": 100.0}
+    assert detail["interval"] == {"ua": None, "wa": None}  # two speakers are too few for one

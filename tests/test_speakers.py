@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import recall_score
 
 from pipeline.errors import SernetError
-from pipeline.scoring.speakers import SCORES, Counts, _between, compare, interval
+from pipeline.scoring.speakers import SCORES, Counts, Interval, _between, compare, interval
 
 
 def run(rates: list[float], clips: int = 40, seed: int = 0) -> pd.DataFrame:
@@ -48,6 +48,7 @@ def test_the_interval_is_scipys_bootstrap_over_speakers_expanded_for_their_numbe
         confidence_level=1 - 2 * 0.00574, rng=np.random.default_rng(1),
     ).confidence_interval  # fmt: skip
     ours = interval(rows, "predicted_int8", "ua")
+    assert ours is not None
     assert ours.low == pytest.approx(theirs.low, abs=1.0)
     assert ours.high == pytest.approx(theirs.high, abs=1.0)
 
@@ -70,10 +71,33 @@ def test_the_interval_holds_the_truth_nearly_as_often_as_it_says(
 ) -> None:
     def ours(scores: np.ndarray) -> tuple[float, float]:
         found = _between(100 * scores, speakers)  # it keeps two decimals
+        assert found is not None
         return found.low, found.high
 
     assert covered(speakers, ours) > least
     assert covered(speakers, lambda scores: tuple(np.quantile(scores, [0.025, 0.975]))) < percentile
+
+
+def test_of_fewer_than_five_speakers_there_is_no_interval_for_none_would_be_wide_enough() -> None:
+    def widest(scores: np.ndarray) -> tuple[float, float]:
+        return float(scores.min()), float(scores.max())
+
+    for speakers in (1, 2, 3, 4):
+        assert covered(speakers, widest) < 0.9
+        assert interval(run([0.7] * speakers), "predicted_int8", "ua") is None
+    assert interval(run([0.7] * 5), "predicted_int8", "ua") is not None
+
+
+def test_so_few_speakers_that_no_difference_could_show_give_no_verdict() -> None:
+    worst, best = ([rate] * 5 for rate in (0.0, 1.0))
+    few = compare(run(worst), run(best), "predicted_int8")
+    assert few.difference == 100
+    # Of 32 exchanges, none and all give this: more than one in twenty.
+    assert few.p == 2 / 32
+    assert few.verdict == "not to be told from chance at the 5 % level by 5 speakers, of whom no p is below 0.0625"  # fmt: skip
+    six = compare(run([0.0] * 6), run([1.0] * 6), "predicted_int8")
+    assert six.verdict == "more than chance at the 5 % level"
+    assert compare(run([*worst, 0.5]), run([*worst, 0.6]), "predicted_int8").verdict == "no more than chance at the 5 % level"  # fmt: skip
 
 
 def test_speakers_who_differ_make_a_wider_interval_than_as_many_clips_alone() -> None:
@@ -81,22 +105,23 @@ def test_speakers_who_differ_make_a_wider_interval_than_as_many_clips_alone() ->
     widths = [
         found.high - found.low
         for found in (interval(rows, "predicted_int8", "ua") for rows in (alike, unlike))
+        if found is not None
     ]
     assert widths[1] > 1.5 * widths[0]
 
 
 def test_a_run_compared_with_itself_does_not_differ() -> None:
-    rows = run([0.9, 0.5, 0.7])
+    rows = run([0.9, 0.5, 0.7, 0.8, 0.6])
     found = compare(rows, rows.sample(frac=1, random_state=0), "predicted_int8")
     assert (found.difference, found.p) == (0.0, 1.0)
-    assert (found.interval.low, found.interval.high) == (0.0, 0.0)
+    assert found.interval == Interval(0.0, 0.0)
 
 
 def test_a_gain_for_every_speaker_has_the_p_of_the_exact_test_by_hand() -> None:
     worse, better = run([0.5] * 8), run([0.95] * 8, seed=1)
     found = compare(worse, better, "predicted_int8")
     assert found.difference > 20
-    assert found.interval.low > 0
+    assert found.interval is not None and found.interval.low > 0
     # Only "exchange none" and "exchange all" give a difference as large: 2 of 2^8.
     assert found.p == pytest.approx(2 / 256, abs=1e-4)
 

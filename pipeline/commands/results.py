@@ -70,7 +70,9 @@ def _report_on_change(base: str, head: str | None) -> None:
 def compare(
     a: Annotated[str, typer.Argument(help="A predictions.csv, a folder with one, or a revision.")],
     b: Annotated[str, typer.Argument(help="Another, on the same clips.")],
-    model: Annotated[str, typer.Option(help="float, ptq, qat, int8.")] = "int8",
+    model: Annotated[
+        str, typer.Option(help="float, float16, ptq, qat, int8 or paper_protocol.")
+    ] = "int8",
 ) -> None:
     """Say whether two runs differ by more than chance.
 

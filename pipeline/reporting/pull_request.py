@@ -14,7 +14,6 @@ from markupsafe import Markup
 from pipeline.reporting import pull_request_tables as tables
 from pipeline.reporting.differences import Report
 from pipeline.reporting.gate import unjudged
-from pipeline.reporting.runs import LEVEL
 
 MARKER = "<!-- sernet: report of a pull request -->"  # by which a workflow finds its comment
 LONGEST = 100  # characters of a user's text
@@ -46,7 +45,6 @@ def render(report: Report, broken: Sequence[str] | None = None) -> str:
         },
         broken=broken,
         unjudged=unjudged(report),
-        level=LEVEL,
         most=tables.MOST,
         honest=tables.scores(report, tables.HONEST),
         paper=tables.scores(report, tables.PAPER),

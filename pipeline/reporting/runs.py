@@ -2,14 +2,16 @@
 
 from io import StringIO
 from pathlib import Path
+from textwrap import wrap
 
+import numpy as np
 import pandas as pd
 
-from pipeline import paths
+from pipeline import paths, splits
 from pipeline.errors import MissingError, SernetError
+from pipeline.scoring.protocols import protocol
 from pipeline.scoring.speakers import compare
 
-LEVEL = 0.05  # of significance
 COLUMNS = ("clip", "fold", "speaker", "actual")
 
 
@@ -60,7 +62,7 @@ def compared(a: str, b: str, model: str) -> str:
     Raises
     ------
     SernetError
-        A run is not there, lacks predictions of `model`, or is of other clips.
+        A run is not there, lacks predictions of `model`, or is of other clips or other folds.
     """
     runs = {where: predictions(where) for where in (a, b)}
     column = f"predicted_{model}"
@@ -76,18 +78,30 @@ def compared(a: str, b: str, model: str) -> str:
             raise SernetError(f"{where} has no predictions of {model!r}, expected one of: {known}")
     scores = {score: compare(runs[a], runs[b], column, score) for score in ("ua", "wa")}
     ua = scores["ua"]
+    folds = [runs[where].sort_values("clip")["fold"] for where in (a, b)]
+    if not np.array_equal(*(pd.factorize(of)[0] for of in folds)):
+        said = [f"{_split(of)} ({of.nunique()} folds)" for of in folds]
+        raise SernetError(
+            f"the runs divide the same clips into other folds, {said[0]} and {said[1]}: compare runs of one split"
+        )
     lines = [
         f"A  {a}",
         f"B  {b}",
-        f"{model}, honest protocol, {ua.clips} clips, {ua.speakers} speakers",
+        f"{model}, protocol: {protocol(model)}, {ua.clips} clips, {ua.speakers} speakers",
+        f"split: {_split(folds[0])}",
         "",
         f"{'':4} {'A %':>7} {'B %':>7} {'B - A':>7}   95 % interval       p",
     ]
     for name, of in scores.items():
-        between = f"[{of.interval.low:+.2f}, {of.interval.high:+.2f}]"
+        between = f"[{of.interval.low:+.2f}, {of.interval.high:+.2f}]" if of.interval else "none"
         lines.append(
             f"{name.upper():4} {of.a:7.2f} {of.b:7.2f} {of.difference:+7.2f}   {between:17} {of.p:.4f}"
         )
-    verdict = "more than chance" if ua.p < LEVEL else "no more than chance"
-    lines += ["", f"The difference of UA is {verdict} at the {LEVEL:.0%} level."]
+    lines += ["", *wrap(f"The difference of UA is {ua.verdict}.", 80)]
     return "\n".join(lines)
+
+
+def _split(folds: pd.Series) -> str:
+    """What a test side is, by the names of the folds."""
+    kind = folds.iloc[0].partition("-")[0]
+    return splits.KINDS.get(kind, kind)

@@ -12,6 +12,9 @@ MODELS = {
 BEST_TEST_EPOCH = "best test epoch"
 
 
+HONEST = "honest"
+
+
 def protocol(key: str) -> str:
     """How the figures of `key` came about: the test fold seen once, at the end, or in every epoch."""
-    return BEST_TEST_EPOCH if key == PAPERS else "honest"
+    return BEST_TEST_EPOCH if key == PAPERS else HONEST

@@ -46,7 +46,7 @@ def detail(rows: pd.DataFrame, predicted: str, labels: list[str]) -> dict[str, A
     dict
         `confusion` has a row per actual class and a column per predicted one, in the order of
         `labels`. `recall` gives each class's pooled recall with its spread over the folds that test
-        the class. `interval` is of 95 %, by bootstrap over speakers.
+        the class. `interval` is of 95 %, by bootstrap over speakers; None where they are too few.
     """
     actual, said, fold = rows["actual"], rows[predicted], rows["fold"]
     recalls: dict[str, dict[str, float]] = {}
@@ -60,7 +60,10 @@ def detail(rows: pd.DataFrame, predicted: str, labels: list[str]) -> dict[str, A
         }
     return {
         **summary(actual, said),
-        "interval": {score: asdict(interval(rows, predicted, score)) for score in ("ua", "wa")},
+        "interval": {
+            score: asdict(found) if (found := interval(rows, predicted, score)) else None
+            for score in ("ua", "wa")
+        },
         **spread(actual, said, fold),
         "recall": recalls,
         "confusion": confusion_matrix(actual, said, labels=labels).tolist(),

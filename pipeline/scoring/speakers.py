@@ -14,6 +14,8 @@ from scipy import stats
 from pipeline.errors import SernetError
 
 RESAMPLES = 10_000
+LEVEL = 0.05  # of significance
+FEWEST = 5  # speakers for an interval, see `_between`
 EXACT_SPEAKERS = 14  # up to 2^14 exchanges are all tried
 
 
@@ -60,25 +62,26 @@ def _draws(speakers: int, seed: int) -> np.ndarray:
     return rng.multinomial(speakers, np.full(speakers, 1 / speakers), size=RESAMPLES)
 
 
-def _between(scores: np.ndarray, speakers: int) -> Interval:
-    """The 95 % interval out of the resamples' scores.
+def _between(scores: np.ndarray, speakers: int) -> Interval | None:
+    """The 95 % interval out of the resamples' scores; None where there are too few speakers for one.
 
     Percentiles of the bootstrap promise too much of few speakers: 2.5 and 97.5 hold the mean of ten
     normal draws 90 times in 100, of five 85. Wider ones, as of Student's t in place of the normal
     distribution and of n - 1 in place of n, hold it 94 and 92 times (Hesterberg, "What Teachers Should
-    Know About the Bootstrap", 2015, section 3.2: the expanded percentile interval).
+    Know About the Bootstrap", 2015, section 3.2: the expanded percentile interval). Of four speakers
+    they would lie beyond the draws of one speaker four times, which are the farthest there are: that
+    interval holds the mean 87 times, of two speakers 50.
     """
-    if speakers > 1:
-        t = stats.t.ppf(0.975, speakers - 1)
-        tail = 100 * stats.norm.cdf(-t * np.sqrt(speakers / (speakers - 1)))
-    else:
-        tail = 0.0  # one speaker says nothing of others
+    if speakers < FEWEST:
+        return None
+    t = stats.t.ppf(0.975, speakers - 1)
+    tail = 100 * stats.norm.cdf(-t * np.sqrt(speakers / (speakers - 1)))
     low, high = np.percentile(scores, [tail, 100 - tail])
     return Interval(round(float(low), 2), round(float(high), 2))
 
 
-def interval(rows: pd.DataFrame, predicted: str, score: str, seed: int = 0) -> Interval:
-    """The 95 % interval of a pooled score by bootstrap over speakers.
+def interval(rows: pd.DataFrame, predicted: str, score: str, seed: int = 0) -> Interval | None:
+    """The 95 % interval of a pooled score by bootstrap over speakers; None of fewer than `FEWEST`.
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ class Comparison:
     """Two runs on the same clips.
 
     difference : of B minus A, in points of the score
-    interval : of the difference, by bootstrap over speakers
+    interval : of the difference, by bootstrap over speakers; None of fewer than `FEWEST`
     p : probability of a difference as large where it is chance which of the two runs a speaker's
         answers are called A's, by exchanging them speaker by speaker
     """
@@ -106,10 +109,25 @@ class Comparison:
     a: float
     b: float
     difference: float
-    interval: Interval
+    interval: Interval | None
     p: float
     clips: int
     speakers: int
+
+    @property
+    def verdict(self) -> str:
+        """Whether the difference is more than chance, as the end of a sentence."""
+        least = 2.0 ** (
+            1 - self.speakers
+        )  # of all exchanges, none and all give the largest difference
+        if least >= LEVEL:
+            return (
+                f"not to be told from chance at the {100 * LEVEL:g} % level by {self.speakers} speakers, of whom no p is below "
+                f"{least:.4f}"
+            )
+        return (
+            f"{'more' if self.p < LEVEL else 'no more'} than chance at the {100 * LEVEL:g} % level"
+        )
 
 
 def compare(
