@@ -292,6 +292,16 @@ def test_metrics_that_the_predictions_do_not_give_never_pass(compared: Compared)
     assert "says that int8.ua is 85.00 %, predictions.csv gives 80.00 %" in line
 
 
+def test_metrics_without_their_predictions_never_pass(compared: Compared, repository: Path) -> None:
+    compared(int8__ua=99.0)
+    file = repository / "predictions.csv"
+    pd.read_csv(file, dtype=str).drop(columns="predicted_int8").to_csv(file, index=False)
+    for leave in (lambda: None, file.unlink):  # the column is gone, then the file
+        leave()
+        (line,) = breaches(compare_revisions("target"), GATE)
+        assert line.startswith("predictions.csv lacks what int8 said of each clip")
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -75,7 +75,9 @@ def _accuracy(report: Report, gate: Gate) -> Iterator[str]:
         yield _lacking("int8.ua")
         return
     counted = report.head.ua_of_predictions("int8")
-    if counted is not None and abs(counted - after) > ROUNDING:
+    if counted is None:
+        yield f"{paths.PREDICTIONS} lacks what int8 said of each clip, expected what {paths.METRICS} rests on: run `dvc repro`"
+    elif abs(counted - after) > ROUNDING:
         yield (
             f"{paths.METRICS} says that int8.ua is {after:.2f} %, {paths.PREDICTIONS} gives {counted:.2f} %: they are of two runs, "
             "or edited; run `dvc repro`"
