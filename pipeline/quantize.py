@@ -1,4 +1,4 @@
-"""Stage 6, quantize: each folded model is fine-tuned for eight bits on its own training side."""
+"""Stage 6, quantize: each folded model is fine-tuned for eight bits on the clips it was trained on."""
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ PARAMS = ("seed", "quantize")
 
 
 def tune(fold: Fold, p: Quantize, seed: int, version: str) -> Tuned:
-    """Fine-tune the folded model of a fold on its training side, which is loaded here."""
+    """Fine-tune the folded model of a fold on its training clips, which are loaded here."""
     data = dataset.load()
     train = data.part(fold.train)
     fine_tune = cached(qat.fine_tune, ignore=["on_epoch"])

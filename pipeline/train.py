@@ -34,6 +34,14 @@ def paper_protocol(data: Dataset, fold: Fold, outcome: Outcome) -> pd.DataFrame:
     )
 
 
+def mean_curves(curves: pd.DataFrame) -> pd.DataFrame:
+    """Means over the folds by epoch, as far as all of them went: `patience` ends some earlier."""
+    folds = curves[curves["fold"] != splits.FINAL]
+    shortest = folds.groupby("fold")["epoch"].max().min()
+    means = folds[folds["epoch"] <= shortest].groupby("epoch")
+    return means[["train_loss", "train_accuracy", "test_accuracy"]].mean()
+
+
 def sides(fold: Fold) -> folds.Sides:
     """The fold's train, validation and test clips; None for a side without any."""
     data = dataset.load()
@@ -93,16 +101,13 @@ def main() -> None:
             progress.note(
                 f"train: {fold.name}: {len(fold.train)} clips, epoch {outcome.chosen_epoch} of "
                 f"{len(outcome.history)} kept, loss {last['train_loss']:.3f}, "
-                f"accuracy on the training side {100 * last['train_accuracy']:.1f} %"
+                f"accuracy while it learnt {100 * last['train_accuracy']:.1f} %"
             )
         pd.concat(papers).to_csv(paper_file, index=False)
         curves = pd.concat(histories)
         columns = ["fold", "epoch", *(c for c in curves if c not in ("fold", "epoch"))]
         curves[columns].to_csv(curves_file, index=False, float_format="%.6g")
-        means = curves[curves["fold"] != splits.FINAL].groupby("epoch")
-        means[["train_loss", "train_accuracy", "test_accuracy"]].mean().to_csv(
-            mean_file, float_format="%.6g"
-        )
+        mean_curves(curves).to_csv(mean_file, float_format="%.6g")
 
 
 if __name__ == "__main__":
