@@ -1,6 +1,7 @@
 """Runs against what their networks cost: the front, and the picture of it."""
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 from conftest import ROOT
 
@@ -15,8 +16,9 @@ def run(name: str, ua: float, macs: int, corpus: str = "one") -> Row:
         "int8": {"ua": ua, "ua_low": ua - 4, "ua_high": ua + 3},
         "model": {"macs": macs, "flash_bytes": macs // 5},
         "mcu": {"arena_bytes": macs // 10},
+        "split": "leave one speaker out",
     }
-    return Row(name, Corpus(corpus, 9, 3), {"seed": 0}, None, metrics, {}, "")
+    return Row(name, Corpus(corpus, 9, 3), {"seed": 0}, None, metrics, {}, None, "")
 
 
 ROWS = {
@@ -44,6 +46,21 @@ def test_the_front_holds_what_no_cheaper_network_beats() -> None:
         ]
     ]  # fmt: skip
     assert [each.name for each in pareto.front(points, "macs")] == ["small", "good", "best"]
+
+
+def test_a_run_whose_board_had_it_tiled_stands_at_what_the_plain_graph_takes() -> None:
+    tiled = replace(ROWS["base"], variants={"plain": {"arena_bytes": 300_000}})
+    assert pareto.point(ROWS["base"]).costs["arena_bytes"] == 100_000
+    assert pareto.point(tiled).costs["arena_bytes"] == 300_000
+
+
+def test_runs_that_kept_others_out_are_drawn_apart() -> None:
+    other = replace(ROWS["wide"], metrics={**(ROWS["wide"].metrics or {}), "split": "another"})
+    titles = [
+        title.text for title in ElementTree.fromstring(pareto.picture({**ROWS, "wide": other})).iter()
+        if title.text and title.text.startswith("wide:")
+    ]  # fmt: skip
+    assert titles == []  # for a network alone there is no picture
 
 
 def test_the_picture_has_each_run_at_its_cost_and_its_score() -> None:
@@ -81,7 +98,7 @@ def test_of_what_was_tried_the_networks_alone_are_drawn() -> None:
 
 
 def test_a_run_that_was_not_made_is_not_drawn() -> None:
-    not_run = Row("later", "one", {"seed": 0}, None, None, None, "")
+    not_run = Row("later", Corpus("one", 9, 3), {"seed": 0}, None, None, None, None, "")
     assert pareto.picture({**ROWS, "later": not_run}) == pareto.picture(ROWS)
 
 

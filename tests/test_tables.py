@@ -4,15 +4,16 @@ import json
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import ROOT, shell
+from conftest import ROOT, set_params, shell
 from ruamel.yaml import YAML
 from sklearn.metrics import recall_score
 
-from pipeline import paths
+from pipeline import paths, splits
 from pipeline.errors import SernetError
 from pipeline.reporting import ablation, experiments, memory, tables
 from pipeline.scoring import protocols
@@ -40,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "experiments" / "rows.yaml", tmp_path)
     (tmp_path / "emodb-ce-3s").mkdir()
     (tmp_path / "emodb-ce-3s" / "metrics.json").write_text(json.dumps(metrics()))
+    (tmp_path / "emodb-ce-3s" / "evaluation.json").write_text("{}")
     shutil.copy(ROOT / "params.yaml", tmp_path / "emodb-ce-3s")
     return tmp_path
 
@@ -127,15 +129,30 @@ def test_a_row_that_was_not_run_says_so_and_one_that_was_has_both_protocols(fold
     assert tables.NOT_RUN in other
     text = tables.tables(rows, peers)
     assert all(f"### Table {n}" in text for n in (1, 2, 3, 4))
-    of_peers = lines_with(text, "ours, int8: EMO-DB, 7 classes, 535 clips (emodb-ce-3s)")
+    of_peers = lines_with(text, "ours, int8: EMO-DB, 7 classes, 535 clips, leave one speaker out (emodb-ce-3s)")  # fmt: skip
     assert "| honest | 0.50 |" in of_peers[0]  # 495,464 bytes, of the file that was measured
+
+
+def test_a_split_with_voices_on_both_sides_is_said_beside_every_score(folder: Path) -> None:
+    leak = splits.KINDS["paper"]
+    (folder / "emodb-ce-3s" / "metrics.json").write_text(json.dumps(metrics(split=leak)))
+    rows, peers = experiments.read(folder)
+    for text in (tables.results(rows), tables.tables(rows, peers)):
+        scored = lines_with(text, "61.25")
+        assert scored
+        # The lines of a run's other models stand under its first.
+        assert all(leak in line for line in scored if not line.startswith("|  |"))
+    drawn = "".join(ElementTree.fromstring(tables.picture(rows)).itertext())
+    assert "emodb-ce-3s *" in drawn
+    assert f"* {leak}" in drawn
 
 
 def test_the_picture_marks_what_was_run(folder: Path) -> None:
     rows, _ = experiments.read(folder)
     svg = ElementTree.fromstring(tables.picture(rows))
     text = " ".join(svg.itertext())
-    assert "emodb-ce-3s: printed 94.15, ours, best test epoch, 71.25, honest 61.25" in text  # fmt: skip
+    assert "emodb-ce-3s: printed 94.15, ours, best test epoch, 71.25, honest 61.25, leave one speaker out" in text  # fmt: skip
+    assert "*" not in text
     assert text.count("not run") == 2 * (len([r for r in rows.values() if r.set]) - 1)
 
 
@@ -172,17 +189,29 @@ def test_results_are_kept_only_under_the_name_whose_parameters_they_have(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(experiments, "FOLDER", tmp_path)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    head = YAML(typ="safe").load(ROOT / "params.yaml")
+    monkeypatch.setattr(experiments.revisions, "read", lambda _: SimpleNamespace(params=head))
+    for name in ("params.yaml", "dvc.lock"):
+        shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "reports").mkdir()
     for file in experiments.KEPT:
         file.write_text("{}")
     paths.METRICS.write_text('{"clips": 140, "classes": 7}')
-    with pytest.raises(SernetError, match=r"emodb2s-ce sets train.epochs to 300, but .* are of 11"):
+    with pytest.raises(SernetError, match=r'emodb2s-ce is with corpus.name "emodb", but .* of "demo"'):  # fmt: skip
         experiments.keep("emodb2s-ce")
     assert experiments.keep("demo") == tmp_path / "demo"
     assert (tmp_path / "demo" / "predictions.csv").is_file()
     paths.METRICS.write_text('{"clips": 535, "classes": 7}')
     with pytest.raises(SernetError, match=r"demo is on demo, .* are of 535 clips in 7 classes"):
+        experiments.keep("demo")
+    set_params(tmp_path, train__epochs=12)  # and not run
+    with pytest.raises(SernetError, match=r"params.yaml has train.epochs 12, .* are of 11"):
+        experiments.keep("demo")
+    # What the row leaves alone is as in HEAD.
+    lock = Path("dvc.lock")
+    assert lock.read_text().count("mixup: 0.0") == 1
+    lock.write_text(lock.read_text().replace("mixup: 0.0", "mixup: 0.3"))
+    with pytest.raises(SernetError, match=r"demo is with augment.mixup 0.0, .* are of 0.3"):
         experiments.keep("demo")
 
 

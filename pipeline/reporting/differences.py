@@ -1,6 +1,5 @@
 """What one revision of the project did to another: scores, parameters, boards."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import pandas as pd
 from pipeline import paths
 from pipeline.errors import MissingError
 from pipeline.mcu import boards
-from pipeline.reporting.revisions import CLIP, Revision, read
+from pipeline.reporting.revisions import CLIP, Revision, flat, read
 from pipeline.scoring.speakers import Comparison, compare
 
 JUDGED = ("float", "int8")  # models whose difference is held against chance
@@ -128,18 +127,10 @@ def _chance(base: pd.DataFrame | None, head: pd.DataFrame | None) -> dict[str, C
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> Iterator[ParamChange]:
     """The parameters that differ, in the order of `after`, then those that are gone."""
-    old, new = dict(_flat(before)), dict(_flat(after))
+    old, new = dict(flat(before)), dict(flat(after))
     for name in [*new, *(name for name in old if name not in new)]:
         if old.get(name) != new.get(name):
             yield ParamChange(name, old.get(name), new.get(name))
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in content.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _fits(

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ruamel.yaml import YAML
 from pipeline import paths
 from pipeline.errors import MissingError, SernetError
 from pipeline.outputs import staged
-from pipeline.reporting import runs
+from pipeline.reporting import revisions, runs
 from pipeline.scoring import scores
 from pipeline.scoring.speakers import Interval, interval
 
@@ -20,6 +21,8 @@ FOLDER = Path("experiments")
 ROWS = "rows.yaml"
 ABLATION = "ablation.yaml"
 KEPT = (paths.METRICS, paths.PREDICTIONS, paths.EVALUATION)
+# Parameters that change neither what is learnt nor what is scored.
+ELSEWHERE = ("corpus.path", "validate.", "evaluate.", "export.")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Row:
     set : parameters that differ from params.yaml, by dotted name
     paper : `ua`, `wa`, `f1` in percent as the paper prints them, where it has this row
     metrics, params : of the committed run; None where it has not been run
+    variants : the ways in which its model can run, of `evaluation.json`; None likewise, and of a run
+        from before there were any but the plain one
     note : what has to be known of the committed run beside its parameters
     unseen : of a run that rests on choices made on some speakers, what the int8 model scores on the
         others; None where it rests on none, or has not been run
@@ -49,8 +54,19 @@ class Row:
     paper: dict[str, float] | None
     metrics: dict[str, Any] | None
     params: dict[str, Any] | None
+    variants: dict[str, Any] | None
     note: str
     unseen: "Unseen | None" = None
+
+    @property
+    def split(self) -> str | None:
+        """Who was kept out in the committed run; None where it has not been run."""
+        return self.metrics["split"] if self.metrics else None
+
+    @property
+    def on(self) -> str:
+        """The corpus, and who was kept out where that is known."""
+        return f"{self.corpus.name}, {self.split}" if self.split else self.corpus.name
 
     @property
     def remark(self) -> str:
@@ -74,10 +90,11 @@ class Unseen:
     chosen_on: int
     speakers: int
     ua: float
-    interval: Interval
+    interval: Interval | None
 
     def __str__(self) -> str:
-        return f"{self.ua:.2f} ({self.interval.low:.2f} to {self.interval.high:.2f})"
+        of = self.interval
+        return f"{self.ua:.2f}" + (f" ({of.low:.2f} to {of.high:.2f})" if of else "")
 
     @classmethod
     def of(cls, run: Path, chosen_on: list[str]) -> "Unseen":
@@ -118,12 +135,18 @@ def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
             entry.get("paper"),
             json.loads(metrics.read_text("utf-8")) if done else None,
             yaml.load(params) if done else None,
+            _variants(folder / name) if done else None,
             entry.get("note", ""),
             Unseen.of(folder / name, yaml.load(paths.require(folder / ABLATION))["speakers"])
             if done and entry.get("chosen")
             else None,
         )
     return rows, [Peers(**entry) for entry in content["peers"]]
+
+
+def _variants(run: Path) -> dict[str, Any] | None:
+    found: dict[str, Any] = json.loads((run / paths.EVALUATION.name).read_text("utf-8"))
+    return found.get("variants")
 
 
 def queue(name: str, corpus_path: str | None) -> None:
@@ -151,29 +174,52 @@ def queue(name: str, corpus_path: str | None) -> None:
         settings["corpus.path"] = f"'{quoted}'"
     changes = [f"--set-param={key}={value}" for key, value in settings.items()]
     done = subprocess.run(
-        ["dvc", "exp", "run", "--queue", "--name", name, *changes], text=True, capture_output=True
+        [sys.executable, "-m", "dvc", "exp", "run", "--queue", "--name", name, *changes],
+        text=True,
+        capture_output=True,
     )
     if done.returncode:
         raise SernetError(f"DVC did not queue {name}: {' '.join(done.stderr.split())}")
+
+
+def _of_parameters(row: Row, params: dict[str, Any]) -> None:
+    """Refuse results that were not made with what the row sets and, beside that, HEAD's parameters.
+
+    What they were made with is what `dvc.lock` says; `params` may have been changed since, which is
+    refused too.
+    """
+    made_with: dict[str, Any] = {}
+    for stage in YAML(typ="safe").load(paths.require(Path("dvc.lock")))["stages"].values():
+        made_with |= stage.get("params", {}).get("params.yaml", {})
+    asked = dict(revisions.flat(revisions.read("HEAD").params)) | dict(revisions.flat(row.set))
+    here = dict(revisions.flat(params))
+    for key, found in revisions.flat(made_with):
+        if not key.startswith(ELSEWHERE) and found != asked.get(key):
+            raise SernetError(
+                f"{row.name} is with {key} {asked.get(key)}, but the results here are of {found}: `dvc exp apply` the run first"
+            )
+        if found != here.get(key):
+            raise SernetError(
+                f"params.yaml has {key} {here.get(key)}, but the results here are of {found}: run `dvc repro`"
+            )
 
 
 def keep(name: str) -> Path:
     """Copy the results in the working tree to the folder of the named run.
 
     The corpus's place is left out of the parameters: it is another on every machine.
+
+    Raises
+    ------
+    SernetError
+        There is no such row, or the results are of other parameters or of another corpus.
     """
     rows, _ = read(FOLDER)
     if name not in rows:
         raise SernetError(f"no row {name!r} in {FOLDER / ROWS}, expected one of {', '.join(rows)}")
     yaml = YAML()
     params = yaml.load(paths.require(Path("params.yaml")))
-    for key, value in rows[name].set.items():
-        section, _, entry = key.rpartition(".")
-        found = (params[section] if section else params)[entry]
-        if found != value:
-            raise SernetError(
-                f"{name} sets {key} to {value}, but the results here are of {found}: `dvc exp apply` the run first"
-            )
+    _of_parameters(rows[name], params)
     if rows[name].set.get("corpus.name"):
         params["corpus"]["path"] = f"path/to/{params['corpus']['name']}"
     for file in KEPT:

@@ -46,9 +46,12 @@ class Point:
 def point(row: Row) -> Point:
     """What a run that was made says of the int8 model that ships, honest protocol."""
     assert row.metrics is not None
-    ships, model, mcu = (row.metrics[key] for key in ("int8", "model", "mcu"))
-    costs = {"macs": model["macs"], "flash_bytes": model["flash_bytes"], "arena_bytes": mcu["arena_bytes"]}  # fmt: skip
-    return Point(row.name, ships["ua"], ships["ua_low"], ships["ua_high"], costs)
+    ships, model = row.metrics["int8"], row.metrics["model"]
+    # All of the plain graph, whichever way the run's board asked for.
+    plain = (row.variants or {}).get("plain", row.metrics["mcu"])
+    costs = {"macs": model["macs"], "flash_bytes": model["flash_bytes"], "arena_bytes": plain["arena_bytes"]}  # fmt: skip
+    ua = ships["ua"]
+    return Point(row.name, ua, ships.get("ua_low", ua), ships.get("ua_high", ua), costs)
 
 
 def front(points: list[Point], cost: str) -> list[Point]:
@@ -65,7 +68,7 @@ def picture(rows: dict[str, Row]) -> str:
     of_corpus: dict[str, list[Point]] = {}
     for row in rows.values():
         if row.metrics is not None and row.set:
-            of_corpus.setdefault(row.corpus.name, []).append(point(row))
+            of_corpus.setdefault(row.on, []).append(point(row))
     return _drawn(RUNS, of_corpus)
 
 

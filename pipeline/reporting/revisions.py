@@ -1,7 +1,7 @@
 """A revision of the project as git has it: what its run scored, took and was told."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from math import isfinite
@@ -114,6 +114,15 @@ def read(rev: str | None) -> Revision:
             return content.decode("utf-8")
 
         return _revision(rev, commit, text)
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Each entry of nested mappings by its dotted name, its value as JSON."""
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _of_working_tree(path: Path) -> str | None:

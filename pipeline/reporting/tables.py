@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from pipeline.errors import SernetError
 from pipeline.reporting.experiments import Peers, Row
 from pipeline.scoring.protocols import BEST_TEST_EPOCH, MODELS, PAPERS, SHIPS, protocol
+from pipeline.splits import KINDS
 
 BEGIN = "<!-- {name}: made by `sernet {command}` -->"
 END = "<!-- end of {name} -->"
@@ -44,7 +45,7 @@ def results(rows: dict[str, Row]) -> str:
         if row.metrics is None or row.params is None:
             continue
         of, model = row.metrics, row.metrics["model"]
-        corpus = f"{row.corpus.name}, {row.params['input_len']:g} s, {of['split']}"
+        corpus = f"{row.corpus.name}, {row.params['input_len']:g} s, {row.split}"
         lines.append(
             [
                 row.name,
@@ -72,7 +73,7 @@ def results_by_model(rows: dict[str, Row]) -> str:
     for row in rows.values():
         if row.metrics is None or row.params is None:
             continue
-        corpus = f"{row.corpus.name}, {row.params['input_len']:g} s, {row.params['train']['epochs']} epochs, {row.metrics['split']} ({row.name}){row.remark}"
+        corpus = f"{row.corpus.name}, {row.params['input_len']:g} s, {row.params['train']['epochs']} epochs, {row.split} ({row.name}){row.remark}"
         for key, model in MODELS.items():
             scores, emphasis = row.metrics[key], "**" if key == SHIPS else ""
             lines.append(
@@ -99,7 +100,7 @@ def table_1(rows: dict[str, Row]) -> str:
     for row in rows.values():
         if not row.set:
             continue
-        cells = [row.corpus.name + row.remark, row.name]
+        cells = [row.on + row.remark, row.name]
         cells += [_percent((row.paper or {}).get(score)) for score in ("ua", "wa", "f1")]
         if row.metrics is None:
             lines.append([*cells, NOT_RUN, "", NOT_RUN, "", "", ""])
@@ -132,7 +133,7 @@ def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
     ]
     for name in peers.ours:
         row = rows[name]
-        title = f"ours, int8: {row.corpus.name} ({name})"
+        title = f"ours, int8: {row.on} ({name})"
         if row.metrics is None:
             lines.append([title, NOT_RUN, "", "", "", ""])
             continue
@@ -178,17 +179,20 @@ def _drawn(row: Row, y: int) -> dict[str, Any]:
     """One line of the picture: places of its marks, and what they say."""
     printed = (row.paper or {}).get("ua")
     said = [] if printed is None else [f"printed {printed:.2f}"]
-    drawn: dict[str, Any] = {"name": row.name, "y": y, "printed": _x(printed)}
+    drawn: dict[str, Any] = {"name": row.name, "y": y, "printed": _x(printed), "leaks": row.split == KINDS["paper"]}  # fmt: skip
     if row.metrics is None:
         return {**drawn, "said": ", ".join([*said, NOT_RUN])}
     best, honest = row.metrics[PAPERS], row.metrics["float"]
-    said += [f"ours, {BEST_TEST_EPOCH}, {best['ua']:.2f}", f"honest {honest['ua']:.2f}"]
+    said += [
+        f"ours, {BEST_TEST_EPOCH}, {best['ua']:.2f}",
+        f"honest {honest['ua']:.2f}, {row.split}",
+    ]
     return {
         **drawn,
         "best": _x(best["ua"]),
         "honest": _x(honest["ua"]),
-        "low": _x(honest["ua_low"]),
-        "high": _x(honest["ua_high"]),
+        "low": _x(honest.get("ua_low")),
+        "high": _x(honest.get("ua_high")),
         "said": ", ".join(said),
     }
 
@@ -200,9 +204,10 @@ def picture(rows: dict[str, Row]) -> str:
     ticks = range(LOWEST, HIGHEST + 1, STEP)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = (files(__package__) / "tables.svg.j2").read_text("utf-8")
-    absent = {"best": None, "honest": None}
+    absent = {"best": None, "honest": None, "low": None}
     return environment.from_string(template).render(
         rows=[absent | _drawn(row, TOP + LINE * n + LINE // 2) for n, row in enumerate(shown)],
+        leak=KINDS["paper"],
         ticks=[{"x": _x(value), "value": value} for value in ticks],
         left=LEFT,
         top=TOP,
