@@ -1,5 +1,6 @@
 """Toy parameters: everything small enough that a whole chain runs in seconds."""
 
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from pipeline.params import Params
 
 ROOT = Path(__file__).parent.parent
 CORPORA = Path(os.environ.get("SERNET_CORPORA", ROOT.parent / "shared" / "corpora"))
+STAGES = ["ingest", "validate", "features", "train", "fold", "quantize", "convert", "evaluate", "export"]  # fmt: skip
 HANGS = 900  # seconds after which a command is taken to hang, on a busy machine
 
 TOY: dict[str, dict[str, Any]] = {
@@ -139,19 +141,25 @@ def iemocap(tmp_path: Path) -> Path:
     return root
 
 
-def environment() -> dict[str, str]:
-    """The environment of a command that a user types: `python` and `dvc` are this environment's."""
+def environment(processes: int = 1) -> dict[str, str]:
+    """The environment of a command that a user types: `python` and `dvc` are this environment's.
+
+    A stage that shares its work out has as many `processes`; each would import TensorFlow anew, which
+    takes longer than what there is to do in a toy project.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "COLUMNS": "80"}
+    return {**os.environ, "PATH": path, "COLUMNS": "80", "LOKY_MAX_CPU_COUNT": str(processes)}
 
 
-def shell(command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def shell(
+    command: str, cwd: Path, check: bool = True, processes: int = 1
+) -> subprocess.CompletedProcess[str]:
     """Run a command as a user would; on failure the test shows what it printed.
 
     One that hangs is ended with all that it has started, and fails.
     """
     with subprocess.Popen(
-        command, shell=True, cwd=cwd, text=True, env=environment(), start_new_session=True,
+        command, shell=True, cwd=cwd, text=True, env=environment(processes), start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         try:
@@ -198,9 +206,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project after `dvc repro`, committed; the worker processes share it.
+    """A project after its stages, each through the command line, taken over by DVC and committed.
 
-    It takes a minute or two to make, so tests copy it and leave it as it is.
+    It takes minutes to make, so the worker processes share it; tests copy it and leave it as it is.
     """
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -211,7 +219,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             unfinished = base / "unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)  # where another worker failed
             new_project(unfinished)
-            shell("dvc repro && git add -A && git commit -qm results", unfinished)
+            for stage in STAGES:
+                shell(f"python -m pipeline {stage}", unfinished)
+            shell("dvc commit --force && git add -A && git commit -qm results", unfinished)
             unfinished.rename(folder)
     return folder
 
@@ -241,14 +251,20 @@ def set_params(folder: Path, **changes: Any) -> None:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """dvc.lock and each file of each stage's outputs, by its path."""
-    stages = YAML(typ="safe").load(folder / "dvc.yaml")["stages"].values()
+    """What dvc.lock says, and each file of each stage's outputs, by its path."""
+    yaml = YAML(typ="safe")
+    stages = yaml.load(folder / "dvc.yaml")["stages"].values()
     outs = [
         out if isinstance(out, str) else next(iter(out))
         for stage in stages
         for out in [*stage["outs"], *stage.get("metrics", [])]
     ]
-    paths = [folder / out for out in [*outs, "dvc.lock"]]
+    paths = [folder / out for out in outs]
     assert all(path.exists() for path in paths)
     files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+    # Its stages stand in the order in which DVC took them in.
+    lock = json.dumps(yaml.load(folder / "dvc.lock"), sort_keys=True)
+    return {
+        "dvc.lock": lock.encode(),
+        **{file.relative_to(folder).as_posix(): file.read_bytes() for file in files},
+    }

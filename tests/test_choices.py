@@ -5,14 +5,13 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from conftest import shell, toy_content
+from conftest import STAGES, shell, toy_content
 from ruamel.yaml import YAML
 
 from pipeline.audio.espeak import synthesize
 from pipeline.corpora import emodb
 from pipeline.corpora.demo import Recipe, utterances
 
-STAGES = ["ingest", "validate", "features", "train", "fold", "quantize", "convert", "evaluate", "export"]  # fmt: skip
 # All in one process, which imports TensorFlow once.
 DRIVER = f"""
 import importlib

@@ -33,7 +33,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.dvc = subprocess.Popen(
-            ["dvc", "repro"], cwd=folder, env=environment(), text=True,
+            ["dvc", "repro"], cwd=folder, env=environment(processes=2), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 

@@ -9,9 +9,11 @@ from conftest import new_project, ran, results, set_params, shell
 
 @pytest.fixture(scope="module")
 def second(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second clean run: a folder of quite another name, a shell that asks for other threads."""
+    """A second clean run, by DVC: a folder of quite another name, work shared out among processes, a
+    shell that asks for other threads."""
     folder = new_project(tmp_path_factory.mktemp("zweiter Lauf äöü") / "s")
-    shell("OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 TF_NUM_INTRAOP_THREADS=2 dvc repro", folder)
+    threads = "OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 TF_NUM_INTRAOP_THREADS=2"
+    shell(f"{threads} dvc repro", folder, processes=2)
     return folder
 
 
