@@ -66,12 +66,16 @@ def describe(
     from pipeline.mcu import boards, describe
     from pipeline.mcu.picture import svg
 
+    if board and not picture:
+        raise SernetError(
+            "--board says whose RAM the picture shows, which is not asked for: add --picture"
+        )
+    limits = boards.get(board, said="--board") if board else None
     content = _content(model)
     described = describe.describe(content, _card(model))
     typer.echo(describe.table(described))
     if picture:
-        drawn = svg(described, model.as_posix(), boards.get(board) if board else None)
-        write(picture, drawn)
+        write(picture, svg(described, model.as_posix(), limits))
 
 
 @app.command(rich_help_panel=PANEL)
