@@ -34,8 +34,9 @@ def budget() -> None:
     """Print what the model takes of the board; status 1: too much."""
     from pipeline.mcu.budget import Budget, render
 
-    found = read_json(paths.EVALUATION)["budget"]
-    typer.echo(render(Budget.from_dict(found)))
+    evaluation = read_json(paths.EVALUATION)
+    found = evaluation["budget"]
+    typer.echo(render(Budget.from_dict(found), evaluation.get("no_front_end", "")))
     if found["advice"]:
         raise BudgetError(found["advice"])
 
