@@ -145,9 +145,12 @@ def check_runtimes(
         found[fold.name] = disagreement(content, data.x[rows], arena if final else 2 * arena)
     worst = largest(found)
     if worst != Disagreement(0, 0):
+        advice = "compare the versions of tflite-micro and ai-edge-litert"
+        if "FULLY_CONNECTED" in graph.read(content).histogram():
+            advice = "express FULLY_CONNECTED, which they round differently, by a CONV_2D"
         raise ModelError(
             f"TFLite Micro and LiteRT's reference kernels differ by up to {worst.outputs} steps in outputs and "
-            f"{worst.inner_tensors} in inner tensors, expected the same bits; compare the versions of tflite-micro and ai-edge-litert"
+            f"{worst.inner_tensors} in inner tensors, expected the same bits; {advice}"
         )
     return found
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.audio import spectra
 from pipeline.audio.decode import decode
 from pipeline.audio.front_end import features
 from pipeline.errors import AudioError
-from pipeline.tflite import card, flatbuffer
+from pipeline.tflite import card, graph
 from pipeline.tflite.int8 import Int8Model
 
 
@@ -41,14 +42,16 @@ class Classifier:
     MissingError
         The model or its card is not there.
     ModelError
-        They are not a model and its card.
+        They are not an int8 model and its card.
     """
 
     def __init__(self, model: Path) -> None:
         self.card = card.read(model)
         self._features = self.card.feature_params()
         content = model.read_bytes()
-        flatbuffer.load(content)  # LiteRT does not say what is wrong with a file
+        samples = round(self.card.input_len * self.card.sample_rate)
+        # LiteRT does not say what is wrong with a file.
+        self.card.check(graph.read(content), spectra.frames(samples, self._features))
         self._runner = Int8Model(content)
 
     def hear(self, y: np.ndarray) -> Heard:

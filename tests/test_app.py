@@ -29,7 +29,7 @@ from scipy.io import wavfile
 from pipeline.app import server, upload
 from pipeline.audio.decode import decode
 from pipeline.audio.front_end import features
-from pipeline.errors import AudioError, MissingError, SernetError
+from pipeline.errors import AudioError, MissingError, ModelError, SernetError
 from pipeline.params import Params
 from pipeline.predict import Classifier, predict
 from pipeline.tflite import card, converter
@@ -153,6 +153,23 @@ def test_windows_slide_by_the_hop_and_end_with_the_recording(model: Path) -> Non
     assert classifier.windows(2 * RATE, 0.5) == [(0, 16000), (8000, 24000), (16000, 32000)]
     assert classifier.windows(RATE, 0.5) == [(0, RATE)]
     assert classifier.windows(100, 0.5) == [(0, 100)]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"labels": LABELS[1:]}, {"input_len": 2.0}, {"features": {"n_mfcc": 20}}]
+)
+def test_a_card_of_another_model_is_one_line(
+    model: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    other = tmp_path / model.name
+    other.write_bytes(model.read_bytes())
+    content = json.loads(model.with_suffix(".json").read_text())
+    changed = {k: content[k] | v if isinstance(v, dict) else v for k, v in changes.items()}
+    other.with_suffix(".json").write_text(json.dumps(content))
+    assert Classifier(other).card.labels == LABELS
+    other.with_suffix(".json").write_text(json.dumps(content | changed))
+    with pytest.raises(ModelError, match="they do not belong together"):
+        Classifier(other)
 
 
 def test_a_long_recording_has_no_more_windows_than_allowed(model: Path) -> None:

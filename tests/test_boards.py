@@ -96,6 +96,14 @@ def test_an_ill_formed_entry_is_said_in_one_line(own: Path, old: str, new: str, 
     assert "\n" not in str(error.value)
 
 
+def test_a_file_that_is_not_utf_8_is_said_in_one_line(own: Path) -> None:
+    own.write_bytes(MINE.replace("My", "Für").encode("latin-1"))
+    with pytest.raises(ParamsError, match=r"is not UTF-8 \(.*\): save it as UTF-8") as error:
+        boards.load(own)
+    assert str(own) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_the_limits_themselves_fit_and_a_byte_less_does_not() -> None:
     assert boards.fits(board(100, 200), 100, 200)
     assert not boards.fits(board(99, 200), 100, 200)

@@ -89,6 +89,15 @@ def test_the_table_says_of_each_line_how_it_is_known_and_fits_80_columns() -> No
     assert any("flash in all" in line and "0 left" in line for line in lines)
 
 
+def test_the_table_says_where_the_front_end_is_not_counted() -> None:
+    found = budget.make("b", board(5000, 5000), need())
+    why = "features.n_fft is 1000, expected a power of two, since CMSIS-DSP has no other FFT"
+    text = budget.render(found, why)
+    assert f"The front end is not counted: {why}" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "not counted" not in budget.render(found)
+
+
 def test_a_budget_goes_through_json() -> None:
     found = budget.make("b", board(900, 700), need())
     assert budget.Budget.from_dict(json.loads(json.dumps(found.to_dict()))) == found
@@ -117,6 +126,11 @@ def test_a_depthwise_convolution_has_a_mac_per_output_and_place_of_its_kernel() 
     assert separable.depthwise_macs() == 5 * 10 * 8 * 5 * 3
     assert separable.macs() == separable.depthwise_macs() + 5 * 10 * 6 * 8
     assert GRAPH.depthwise_macs() == 0
+
+
+def test_a_tensor_whose_elements_have_no_known_size_is_one_line() -> None:
+    with pytest.raises(ModelError, match=r"tensor words is STRING, expected one of .*INT8"):
+        _ = Tensor("words", (1, 3), "STRING", False).bytes
 
 
 def test_an_operator_that_tflite_micro_lacks_ends_the_search(

@@ -35,6 +35,7 @@ STRICT = ("-O2", *arm.WARNINGS)
 KEEP_AUDIO, STREAM = "-DSERNET_KEEP_AUDIO", "-DSERNET_STREAM"
 OPTIONS = {"whole": (KEEP_AUDIO,), "deferred": (), "stream": (STREAM,)}
 CMSIS = os.environ.get("SERNET_CMSIS_DSP")
+CMSIS_OPTIONS = ("-DSERNET_USE_CMSIS_DSP", "-D__GNUC_PYTHON__", "-isystem", f"{CMSIS}/Include")
 CMSIS_SOURCES = (
     "TransformFunctions/arm_mfcc_f32.c", "TransformFunctions/arm_mfcc_init_f32.c",
     "TransformFunctions/arm_rfft_fast_f32.c", "TransformFunctions/arm_rfft_fast_init_f32.c",
@@ -357,6 +358,22 @@ def test_the_level_is_numpys_percentile(front_end: ctypes.CDLL) -> None:
 
 
 @needs_cc
+def test_the_level_of_a_clip_of_minutes_is_numpys_percentile(bundle: Path, tmp_path: Path) -> None:
+    n = 5_000_000  # 999 times as many do not fit 32 bits
+    largest = n - 999 * (n - 1) // 1000
+    copy = edited(
+        bundle, tmp_path / "b", "sernet_config.h", "SERNET_LARGEST 17u", f"SERNET_LARGEST {largest}u"
+    )  # fmt: skip
+    library, level = compiled(copy, ("sernet_level.c",)), state()
+    library.sernet_level_value.restype = ctypes.c_float
+    clip = np.random.default_rng(0).integers(-32768, 32768, n, dtype=np.int16)
+    library.sernet_level_start(level)
+    library.sernet_level_hear(level, pointer(clip), n)
+    expected = np.percentile(np.abs(clip.astype(int)), 99.9)
+    assert library.sernet_level_value(level) == pytest.approx(expected, rel=1e-6)
+
+
+@needs_cc
 def test_silence_is_said_so(front_end: ctypes.CDLL) -> None:
     silence = np.zeros(RATE, np.int16)
     assert whole(front_end, silence)[0] == -1
@@ -404,7 +421,7 @@ def test_cmsis_dsps_own_sources_give_the_features_too(bundle: Path) -> None:
         )  # fmt: skip
     library = compiled(
         bundle, (*FRONT_END, *(str(file) for file in sorted(objects.glob("*.o")))),
-        "-DSERNET_USE_CMSIS_DSP", "-D__GNUC_PYTHON__", "-isystem", f"{CMSIS}/Include",
+        *CMSIS_OPTIONS,
     )  # fmt: skip
     for name, audio in CLIPS.items():
         golden = files.golden(name, audio, ptq(), card(), arena_bytes())
@@ -425,6 +442,14 @@ def test_a_card_from_before_there_was_a_choice_of_level_is_read_and_a_strange_on
     strange = Card(LABELS, 1.0, RATE, features | {"kind": "wavelets"}, "ptq")
     with pytest.raises(ModelError, match=r"features.kind: .*: convert the model again"):
         strange.feature_params()
+    for inconsistent, said in (
+        ({**features, "fmin": 4000.0, "fmax": 300.0}, "fmin"),
+        ({**features, "n_mels": "many"}, "features.n_mels: "),
+        (None, "features is None, expected a mapping"),
+        (["mfcc"], r"features is \['mfcc'\], expected a mapping"),
+    ):
+        with pytest.raises(ModelError, match=rf"{said}.*: convert the model again"):
+            Card(LABELS, 1.0, RATE, inconsistent, "ptq").feature_params()
 
 
 @needs_cc
@@ -504,16 +529,23 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
 @needs_arm
 @pytest.mark.parametrize("core", arm.CORES)
 @pytest.mark.parametrize(("written", "features"), [("bundle", {}), ("log_mel", LOG_MEL)])
+@pytest.mark.parametrize("cmsis", [False, pytest.param(True, marks=needs_cmsis)])
 def test_the_compiled_bytes_are_those_of_the_budget(
-    written: str, features: dict[str, object], core: str, request: pytest.FixtureRequest
+    written: str,
+    features: dict[str, object],
+    core: str,
+    cmsis: bool,
+    request: pytest.FixtureRequest,
 ) -> None:
     folder, of = request.getfixturevalue(written), card(**features)
     config = configure(ptq(), of, arena_bytes())
     stream = schedule.tables(streamed(), memory(streamed()))
-    constants = flash(ptq(), of)
+    constants = flash(ptq(), of, cmsis)
+    if cmsis:
+        del constants["fft"]  # CMSIS-DSP's own, which are not in the bundle
     for way in WAYS:
-        sizes = arm.sizes(folder, core, OPTIONS[way])
-        counted = sum(ram(config, way, stream=stream).values())
+        sizes = arm.sizes(folder, core, (*OPTIONS[way], *(CMSIS_OPTIONS if cmsis else ())))
+        counted = sum(ram(config, way, cmsis, stream).values())
         # Variables are aligned to 16 bytes at most.
         assert 0 <= sizes["sernet_memory"].bss - counted < 16
         assert sum(size.bss + size.data for size in sizes.values()) == sizes["sernet_memory"].bss
@@ -521,6 +553,23 @@ def test_the_compiled_bytes_are_those_of_the_budget(
     assert 0 <= found - sum(constants.values()) < 16
     padding = 16 * len(stream.models)
     assert 0 <= sizes["sernet_stream_plan"].text - sum(stream.flash.values()) < padding
+
+
+@needs_arm
+@needs_cmsis
+def test_cmsis_dsps_own_tables_take_the_bytes_of_the_budget(tmp_path: Path) -> None:
+    file = tmp_path / "tables.o"
+    include = f"-I{CMSIS}/PrivateInclude"
+    flags = (*arm.flags("Cortex-M4F"), *CMSIS_OPTIONS, include, "-w", "-c", "-o", str(file))
+    source = f"{CMSIS}/Source/CommonTables/arm_common_tables.c"
+    subprocess.run([arm.COMPILER, *flags, source], check=True)
+    listed = subprocess.run(
+        ["arm-none-eabi-nm", "--print-size", "--radix=d", str(file)],
+        check=True, capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    sizes = {line.split()[-1]: int(line.split()[1]) for line in listed}
+    used = ("twiddleCoef_512", "twiddleCoef_rfft_1024", "armBitRevIndexTable512")
+    assert sum(sizes[name] for name in used) == flash(ptq(), card(), cmsis=True)["fft"]
 
 
 @needs_arm
@@ -552,7 +601,7 @@ def test_nothing_is_allocated_and_little_is_called(
         assert listed or source == "sernet_tables.c"
 
 
-# TFLite Micro's C++, as far as it is declared here
+# TFLite Micro's C++, as far as there are stand-ins for it here
 
 
 # Names as in TFLite Micro's own micro_mutable_op_resolver.h.
@@ -577,11 +626,12 @@ DECLARATIONS = {
         #include <cstddef>
         #include <cstdint>
         namespace tflite { struct MicroAllocator {
-          static MicroAllocator* Create(uint8_t* arena, size_t bytes);
+          static MicroAllocator* Create(uint8_t*, size_t) { static MicroAllocator it; return &it; }
         }; }""",
     "schema/schema_generated.h": """
         #pragma once
-        namespace tflite { struct Model; const Model* GetModel(const void* buffer); }""",
+        namespace tflite { struct Model;
+          inline const Model* GetModel(const void* it) { return static_cast<const Model*>(it); } }""",
     "micro/micro_interpreter.h": """
         #pragma once
         #include "tensorflow/lite/micro/micro_allocator.h"
@@ -590,20 +640,24 @@ DECLARATIONS = {
         struct TfLiteTensor { union { int8_t* int8; } data; };
         namespace tflite { struct MicroInterpreter {
           template <unsigned int n> MicroInterpreter(
-              const Model*, const MicroMutableOpResolver<n>&, uint8_t* arena, size_t bytes);
+              const Model*, const MicroMutableOpResolver<n>&, uint8_t*, size_t) { ++made; }
           template <unsigned int n> MicroInterpreter(
-              const Model*, const MicroMutableOpResolver<n>&, MicroAllocator*);
-          TfLiteStatus AllocateTensors();
-          TfLiteStatus Invoke();
-          TfLiteTensor* input(size_t);
-          TfLiteTensor* output(size_t);
+              const Model*, const MicroMutableOpResolver<n>&, MicroAllocator*) { ++made; }
+          TfLiteStatus AllocateTensors() { return kTfLiteOk; }
+          TfLiteStatus Invoke() { if (run) run(in[0], out); return kTfLiteOk; }
+          TfLiteTensor* input(size_t n) { tensor.data.int8 = in[n]; return &tensor; }
+          TfLiteTensor* output(size_t) { tensor.data.int8 = out; return &tensor; }
+          static inline unsigned made = 0;
+          static inline void (*run)(const int8_t* input, int8_t* output) = nullptr;
+          static inline int8_t in[4][1 << 16], out[1 << 16];
+          TfLiteTensor tensor;
         }; }""",
 }
 
 
 @pytest.fixture(scope="module")
 def declared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder to include TFLite Micro's declarations from."""
+    """A folder to include stand-ins for TFLite Micro's classes from."""
     folder = tmp_path_factory.mktemp("tflm")
     methods = " ".join(f"TfLiteStatus {name}() {{ return add(); }}" for name in METHODS)
     for name, text in DECLARATIONS.items():
@@ -644,14 +698,123 @@ def test_operators_are_called_as_tflite_micro_calls_them() -> None:
     assert tuple(map(files.add_method, names)) == METHODS
 
 
+def programs(bundle: Path) -> list[str]:
+    """The README's C++: to classify a clip, what comes below it to check the network, the stream."""
+    return re.findall(r"```cpp\n(.*?)```", (bundle / "README.md").read_text("utf-8"), re.DOTALL)
+
+
+def linked(
+    bundle: Path,
+    declared: Path,
+    folder: Path,
+    program: str,
+    sources: tuple[str, ...],
+    *options: str,
+) -> subprocess.CompletedProcess[str]:
+    """What a program prints that is linked with files of the bundle."""
+    objects = []
+    for source in sources:
+        objects.append(str(folder / f"{source}.o"))
+        subprocess.run(
+            ["cc", *STRICT, *options, "-c", source, "-o", objects[-1]], cwd=bundle, check=True
+        )
+    file = str(folder / "program")
+    compile_cxx(bundle, declared, program, *options, *objects, "-lm", "-o", file)
+    return subprocess.run([file], capture_output=True, text=True)
+
+
 @needs_cxx
 def test_the_readmes_programs_compile(bundle: Path, declared: Path) -> None:
-    readme = (bundle / "README.md").read_text("utf-8")
-    batch, streaming = re.findall(r"```cpp\n(.*?)```", readme, re.DOTALL)
-    for source, options in ((batch, ()), (batch, (KEEP_AUDIO,)), (streaming, ())):
+    batch, check, streaming = programs(bundle)
+    for source, options in (
+        (batch, ()), (batch, (KEEP_AUDIO,)), (batch + check, ()), (streaming, (STREAM,)),
+    ):  # fmt: skip
         compile_cxx(bundle, declared, source, "-fsyntax-only", *options)
     with pytest.raises(subprocess.CalledProcessError):
         compile_cxx(bundle, declared, batch, "-fsyntax-only", STREAM)  # no sernet_late there
+    with pytest.raises(subprocess.CalledProcessError):
+        compile_cxx(bundle, declared, streaming, "-fsyntax-only")
+
+
+# A microphone that hears a tone, or nothing.
+MICROPHONE = """
+#include <cstdio>
+static bool quiet = false;
+void microphone_read(int16_t* samples, uint32_t n) {
+  for (uint32_t i = 0; i < n; ++i) samples[i] = quiet ? 0 : static_cast<int16_t>(i % 64 * 100);
+}
+"""
+
+
+@needs_cc
+@needs_cxx
+@pytest.mark.parametrize("options", [(), (KEEP_AUDIO,)])
+def test_the_readmes_program_classifies_clip_after_clip(
+    bundle: Path, declared: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    program = programs(bundle)[0] + MICROPHONE + """
+        int main() {
+          for (int clip = 0; clip < 2; ++clip) std::printf("%d ", classify());
+          quiet = true;
+          std::printf("%d %u", classify(), tflite::MicroInterpreter::made);
+        }"""  # fmt: skip
+    sources = (*FRONT_END, "sernet_memory.c", "sernet_model.c")
+    assert linked(bundle, declared, tmp_path, program, sources, *options).stdout == "0 0 -1 1"
+
+
+STREAMING = """
+    static unsigned shown = 0;
+    void show(const int8_t*) { ++shown; }
+    int main() {
+      for (int clip = 0; clip < 2; ++clip, shown = 0) {
+        std::printf("%d ", listen());
+        std::printf("%d, ", shown > 0);
+      }
+      quiet = true;
+      std::printf("%d, %u of %u", listen(), tflite::MicroInterpreter::made, kModels);
+    }"""
+
+
+@needs_cc
+@needs_cxx
+def test_the_readmes_stream_hears_clip_after_clip_and_says_which_was_silent(
+    bundle: Path, declared: Path, tmp_path: Path
+) -> None:
+    streaming = programs(bundle)[2]
+    sources = (*FRONT_END, "sernet_memory.c", "sernet_stream.c", "sernet_stream_plan.c")
+    run = linked(bundle, declared, tmp_path, streaming + MICROPHONE + STREAMING, sources, STREAM)
+    parts = len(streamed().parts) + 1
+    assert run.stdout == f"0 1, 0 1, -1, {parts} of {parts}"
+    again = streaming.replace("static const sernet_status ready", "const sernet_status ready")
+    assert again != streaming
+    run = linked(bundle, declared, tmp_path, again + MICROPHONE + STREAMING, sources, STREAM)
+    assert run.stdout.startswith("0 1, -3 0, -3")  # an operator is not added twice
+
+
+@needs_cc
+@needs_cxx
+def test_the_readmes_check_of_the_network_counts_the_clips_that_differ(
+    bundle: Path, declared: Path, tmp_path: Path
+) -> None:
+    batch, check, _ = programs(bundle)
+    program = batch + check + MICROPHONE + """
+        static int wrong = 0;
+        static void network_of(const int8_t* input, int8_t* output) {
+          for (const sernet_golden_clip& clip : sernet_golden)
+            if (std::memcmp(input, clip.input, SERNET_FRAMES * SERNET_BINS) == 0) {
+              std::memcpy(output, clip.output, SERNET_CLASSES);
+              if (wrong && &clip == &sernet_golden[1]) ++output[SERNET_CLASSES - 1];
+            }
+        }
+        int main() {
+          tflite::MicroInterpreter::run = network_of;
+          std::printf("%u ", golden_failures());
+          wrong = 1;
+          std::printf("%u", golden_failures());
+        }"""  # fmt: skip
+    sources = (*FRONT_END, "sernet_memory.c", "sernet_model.c", "sernet_golden.c")
+    run = linked(bundle, declared, tmp_path, program, sources)
+    assert run.stdout == "0 1"
 
 
 def test_the_readme_has_the_figures_of_the_budget(bundle: Path) -> None:

@@ -140,6 +140,11 @@ def test_a_comparison_says_which_protocol_and_which_split_it_is_of() -> None:
         ("report --metrics none.json", "no none.json, expected a metrics.json"),
         ("report --head HEAD", "--head says what is compared with --base"),
         ("report --html x.html --base HEAD", "--html writes one run and --base compares two"),
+        ("describe --board nano33ble", "--board says whose RAM the picture shows"),
+        (
+            "describe folder --picture x.svg --board typo",
+            "--board is 'typo', expected one of nano33ble",
+        ),
         ("describe folder", "folder is a folder, expected an int8 flatbuffer"),
         ("latency none.tflite", "no none.tflite, expected an int8 flatbuffer"),
         ("tile model.tflite --ram 1KB -o folder", "not a TFLite model"),

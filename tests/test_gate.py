@@ -142,6 +142,24 @@ def test_a_file_that_was_cut_off_is_said_in_one_line() -> None:
             gate.check_int8(content[:length])
 
 
+def test_a_flipped_bit_gives_a_graph_or_is_said_in_one_line() -> None:
+    content = converter.to_int8(network(), X)
+    rng = np.random.default_rng(0)
+    said = set()
+    for bit in rng.choice(8 * len(content), 1000, replace=False):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            read = graph.read(bytes(flipped))
+        except ModelError as problem:
+            said.add(str(problem))
+            assert len(str(problem)) < 300
+            assert "\n" not in str(problem)
+        else:
+            read.spans()  # its tensors are there
+    assert any("IndexError" in problem for problem in said)
+
+
 def test_neither_the_gate_nor_what_describes_a_model_needs_tensorflow() -> None:
     code = (
         "import sys; import pipeline.tflite.gate, pipeline.mcu.picture, pipeline.mcu.latency, "

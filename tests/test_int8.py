@@ -1,6 +1,8 @@
 """Eight bits: no needless operator, no float tensor, and the same bits as on the device."""
 
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from conftest import TOY
 from test_folding import randomise
 
+from pipeline import evaluate, paths
 from pipeline.convert import fidelity
 from pipeline.dataset import Data
 from pipeline.errors import ModelError
@@ -245,6 +248,34 @@ def test_the_comparison_notices_another_model(toy: Params, monkeypatch: pytest.M
     found = runtimes.disagreement(ptq(), X, 1 << 20)
     assert found.outputs > 0
     assert found.inner_tensors > found.outputs
+
+
+@pytest.mark.parametrize("worst", [Disagreement(1, 0), Disagreement(0, 1)])
+def test_a_step_between_the_runtimes_in_one_fold_stops_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worst: Disagreement
+) -> None:
+    folds = [SimpleNamespace(name=name, test=["a"]) for name in ("fold-1", "fold-2")]
+    for each in folds:
+        (tmp_path / each.name).mkdir()
+        (tmp_path / each.name / "model.tflite").write_bytes(ptq())
+    data = SimpleNamespace(x=X, rows=lambda clips: [0])
+    arena = SimpleNamespace(arena=SimpleNamespace(bytes=0))
+    measured = SimpleNamespace(deployed=SimpleNamespace(plain=arena))
+    monkeypatch.setattr(paths, "TFLITE", tmp_path)
+
+    def check(*found: Disagreement) -> dict[str, Disagreement]:
+        said = iter(found)
+        monkeypatch.setattr(evaluate, "disagreement", lambda *a: next(said))
+        return evaluate.check_runtimes(data, folds, measured, 1)
+
+    same = Disagreement(0, 0)
+    assert check(same, same) == {"fold-1": same, "fold-2": same}
+    with pytest.raises(ModelError, match="expected the same bits; compare the versions"):
+        check(worst, same)
+    dense = SimpleNamespace(histogram=lambda: {"FULLY_CONNECTED": 1})
+    monkeypatch.setattr(graph, "read", lambda content: dense)
+    with pytest.raises(ModelError, match=r"express FULLY_CONNECTED, .* by a CONV_2D"):
+        check(same, worst)
 
 
 def test_int8_follows_float_closely() -> None:

@@ -7,9 +7,10 @@ import pytest
 from test_int8 import X, ptq
 
 from pipeline.errors import ModelError
-from pipeline.mcu import stream, variants
+from pipeline.mcu import equality, stream, variants
 from pipeline.mcu.arena import smallest
 from pipeline.mcu.boards import Board
+from pipeline.mcu.equality import Difference
 from pipeline.mcu.variants import Surroundings, Variants
 from pipeline.params import Params
 
@@ -48,12 +49,20 @@ def test_a_model_that_fits_stays_as_it_is(toy: Params) -> None:
 
 def test_all_that_is_beside_the_network_is_counted_by_hand(toy: Params) -> None:
     lines = {line.name: (line.bytes, line.how) for line in measured(toy, level="whole").need.ram}
-    assert lines["audio buffer"] == (2 * 16000, "measured")
+    assert lines["audio buffer"] == (2 * 16000, "computed")
     # A frame, 17 magnitudes of 16 bits in words and their number, CMSIS-DSP's memory, pointers.
-    assert lines["front end"] == (4096 + 40 + 8192 + 56 + 16, "measured")
+    assert lines["front end"] == (4096 + 40 + 8192 + 56 + 16, "computed")
     assert lines["stack"] == (toy.evaluate.stack_bytes, "allowed for")
     # The largest filter is 3×3 over 12 channels of the concatenation.
     assert lines["convolution scratch, CMSIS-NN"] == (4 * 3 * 3 * 12, "allowed for")
+
+
+def test_what_was_added_up_of_parts_is_not_called_measured(toy: Params) -> None:
+    needs = measured(toy).needs
+    assert {name: need.ram[0].how for name, need in needs.items()} == {
+        "plain": "measured", "streaming": "computed",
+    }  # fmt: skip
+    assert [line.how for line in needs["plain"].flash] == ["measured", "computed", "allowed for"]
 
 
 def test_deferring_the_level_saves_the_audio_and_makes_a_stream_keep_its_features(
@@ -104,6 +113,17 @@ def test_a_difference_of_a_bit_stops_the_stage(
     compare = stream.compare
     monkeypatch.setattr(stream, "compare", lambda *a: compare(*a, runtime=off_by_one))
     with pytest.raises(ModelError, match="the model in parts differs from the plain one"):
+        variants.check(ptq(), found, X[:1])
+
+
+def test_a_difference_of_a_step_in_the_tiled_model_stops_the_stage(
+    toy: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = measured(toy, tiling=3)
+    monkeypatch.setattr(equality, "difference", lambda *a: Difference(0, 0, 0, 0))
+    assert variants.check(ptq(), found, X[:1])["tiled"]["inner_litert"] == 0
+    monkeypatch.setattr(equality, "difference", lambda *a: Difference(0, 0, 0, 1))
+    with pytest.raises(ModelError, match=r"the tiled model differs from the plain one: .*litert=1"):
         variants.check(ptq(), found, X[:1])
 
 

@@ -1,13 +1,11 @@
 """What a bundle says of its model, out of the graph and the card beside it."""
 
 from dataclasses import dataclass
-from math import prod
 
 from pipeline.audio import spectra
 from pipeline.audio.cut import PERCENTILE
 from pipeline.bundle import constants
 from pipeline.bundle.c_code import float_literal
-from pipeline.errors import ModelError
 from pipeline.mcu import cmsis
 from pipeline.tflite import graph
 from pipeline.tflite.card import Card
@@ -62,16 +60,7 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
     filters = constants.make(card.sample_rate, p).frame.filters
     samples = round(card.input_len * card.sample_rate)
     frames = spectra.frames(samples, p)
-    read = graph.read(model)
-    taken, given = read.tensors[read.inputs[0]], read.tensors[read.outputs[0]]
-    if (taken.type, given.type) != ("INT8", "INT8"):
-        raise ModelError(
-            f"the model takes {taken.type} and gives {given.type}, expected INT8: export the int8 model"
-        )
-    if taken.shape != (1, frames, p.bins, 1) or prod(given.shape) != len(card.labels):
-        raise ModelError(
-            f"the model takes {taken.shape} and gives {given.shape}, its card says {(1, frames, p.bins, 1)} and {len(card.labels)} labels: they do not belong together"
-        )
+    card.check(graph.read(model), frames)
     runner = Int8Model(model)
     (input_scale, input_zero), (output_scale, output_zero) = (
         runner.input_quantization, runner.output_quantization,

@@ -33,7 +33,7 @@ class StreamTables:
         numbers = sum(len(row) for table in (self.lines, self.inputs, self.parts) for row in table)
         return {
             "parts": sum(map(len, self.models)),
-            "schedule": 4 * numbers + 8 * len(self.models),
+            "schedule": 4 * numbers + 4 * len(self.models),
         }
 
     @property

@@ -34,8 +34,9 @@ def budget() -> None:
     """Print what the model takes of the board; status 1: too much."""
     from pipeline.mcu.budget import Budget, render
 
-    found = read_json(paths.EVALUATION)["budget"]
-    typer.echo(render(Budget.from_dict(found)))
+    evaluation = read_json(paths.EVALUATION)
+    found = evaluation["budget"]
+    typer.echo(render(Budget.from_dict(found), evaluation.get("no_front_end", "")))
     if found["advice"]:
         raise BudgetError(found["advice"])
 
@@ -66,12 +67,16 @@ def describe(
     from pipeline.mcu import boards, describe
     from pipeline.mcu.picture import svg
 
+    if board and not picture:
+        raise SernetError(
+            "--board says whose RAM the picture shows, which is not asked for: add --picture"
+        )
+    limits = boards.get(board, said="--board") if board else None
     content = _content(model)
     described = describe.describe(content, _card(model))
     typer.echo(describe.table(described))
     if picture:
-        drawn = svg(described, model.as_posix(), boards.get(board) if board else None)
-        write(picture, drawn)
+        write(picture, svg(described, model.as_posix(), limits))
 
 
 @app.command(rich_help_panel=PANEL)

@@ -56,16 +56,20 @@ def load(own: Path = OWN) -> dict[str, Board]:
         (files(__package__) / "boards.yaml").read_text("utf-8"), "pipeline/mcu/boards.yaml"
     )
     if own.is_file():
-        boards |= _read(own.read_text("utf-8"), str(own))
+        try:
+            text = own.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise ParamsError(f"{own} is not UTF-8 ({error}): save it as UTF-8") from None
+        boards |= _read(text, str(own))
     return boards
 
 
-def get(name: str, own: Path = OWN) -> Board:
-    """The board `name`; ParamsError lists the known ones."""
+def get(name: str, own: Path = OWN, said: str = "evaluate.board") -> Board:
+    """The board `name`, which the user gave as `said`; ParamsError lists the known ones."""
     boards = load(own)
     if name not in boards:
         raise ParamsError(
-            f"evaluate.board is {name!r}, expected one of {', '.join(boards)}, or an entry of your own in {own}"
+            f"{said} is {name!r}, expected one of {', '.join(boards)}, or an entry of your own in {own}"
         )
     return boards[name]
 

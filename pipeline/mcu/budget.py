@@ -1,10 +1,11 @@
 """What a model takes of a board, line by line, and what would make it fit when it does not."""
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipeline.mcu.boards import Board, fits
+from pipeline.mcu.boards import WIDTH, Board, fits
 from pipeline.tflite.graph import Graph
 
 
@@ -12,13 +13,13 @@ from pipeline.tflite.graph import Graph
 class Line:
     """One thing that takes memory.
 
-    `measured` bytes were read off the real thing (TFLite Micro, a file, a compiled object);
-    `allowed for` ones are a parameter, since they depend on the user's program.
+    `measured` bytes were read off the real thing (TFLite Micro, a file); `computed` ones were added
+    up from the sizes of their parts, and nothing was run in just so many; `allowed for` ones are a parameter, since they depend on the user's program.
     """
 
     name: str
     bytes: int
-    how: Literal["measured", "allowed for"]
+    how: Literal["measured", "computed", "allowed for"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,13 @@ def make(name: str, board: Board, need: Need) -> Budget:
     return Budget(name, board.name, need, board.ram, board.flash)
 
 
-def render(budget: Budget) -> str:
-    """The budget as a table for a terminal of 80 columns."""
+def render(budget: Budget, no_front_end: str = "") -> str:
+    """The budget as a table for a terminal of 80 columns.
+
+    Parameters
+    ----------
+    no_front_end : why the device does not have the features, so that no line is of the front end
+    """
     rows = [f"{budget.board_name}, {budget.need.variant}"]
     for title, lines, total, limit in (
         ("RAM", budget.need.ram, budget.need.ram_bytes, budget.ram_limit_bytes),
@@ -97,6 +103,8 @@ def render(budget: Budget) -> str:
         over = total - limit
         verdict = f"{over:,} too many" if over > 0 else f"{-over:,} left"
         rows.append(f"  {title + ' in all':32} {total:>11,}  of {limit:,}: {verdict}")
+    if no_front_end:
+        rows += ["", *textwrap.wrap(f"The front end is not counted: {no_front_end}", WIDTH)]
     return "\n".join(rows)
 
 

@@ -49,7 +49,7 @@ def make(content: bytes, p: Evaluate, around: Surroundings) -> Deployment:
     others = [need for need in measured.needs.values() if need != measured.need]
     advice = budget.explain(made, graph.read(content), others, known)
     if advice and p.over_budget == "fail":
-        print(budget.render(made))
+        print(budget.render(made, around.no_front_end))
         raise BudgetError(advice)
     if made.fits:
         Micro(measured.deployed.content, made.arena_limit_bytes)  # in what the board leaves for it

@@ -200,7 +200,7 @@ def ram(
     """Bytes of RAM that the front end in C (f32) takes on a 32-bit processor, by name.
 
     The rows of features are not among them: they are the network's input tensor. A test compares
-    these figures with what an Arm compiler allocates.
+    these figures with what an Arm compiler allocates, those with CMSIS-DSP where its headers are.
 
     Parameters
     ----------

@@ -45,7 +45,8 @@ class Memory:
     TFLite Micro lets several interpreters share the part of an arena that holds activations, since
     one runs at a time: it counts once, as large as the largest part's. What interpreters keep
     between steps counts for each. So `total` is activations + persistent + line_buffers + input,
-    and all that the network needs, whatever the clip's length.
+    and all that the network needs, whatever the clip's length. It is added up from what was measured
+    of each part; what `compare` runs is `separate`, since the Python package has no shared allocator.
 
     activations : of the part with the largest, or what setting one up takes if that is more
     persistent : of all parts
@@ -76,9 +77,9 @@ class Memory:
 
 
 def arena(content: bytes) -> PartArena:
-    """An arena in which a part is set up and runs, with nothing to spare unless the part is tiny.
+    """An arena in which a part is set up and runs; a part may have some to spare.
 
-    It is not searched for: TFLite Micro does not check all of its temporary memory while it sets a
+    The smallest is not searched for: TFLite Micro does not check all of its temporary memory while it sets a
     model up, and some arenas that are too small end the process.
 
     Raises
@@ -152,7 +153,7 @@ def compare(
     """Run int8 clips [shape=(clips, frames, bins, 1)] in parts and undivided.
 
     The undivided network runs in LiteRT's reference kernels, the parts in `runtime`, TFLite Micro
-    with the arenas that are claimed if not said otherwise. Rows are compared in every tensor that
+    with an arena for each part if not said otherwise. Rows are compared in every tensor that
     goes through a line buffer, the last convolution's among them: the softmax hides differences.
     """
     made: dict[int, list[np.ndarray]] = {}

@@ -59,8 +59,8 @@ class Surroundings:
                 used["features"] = prod(read.tensors[read.inputs[0]].shape)
             audio = used.pop("audio")
             lines = [
-                Line("audio buffer", audio, "measured"),
-                Line("front end", sum(used.values()), "measured"),
+                Line("audio buffer", audio, "computed"),
+                Line("front end", sum(used.values()), "computed"),
             ]
         return (
             *lines,
@@ -76,15 +76,17 @@ class Surroundings:
         if self.no_front_end:
             return (code,)
         tables = cmsis.flash(self.sample_rate, self.features)
-        return (Line("front end tables", sum(tables.values()), "measured"), code)
+        return (Line("front end tables", sum(tables.values()), "computed"), code)
 
     def need(self, variant: str, network: int, model: int, read: Graph) -> Need:
         """What a network of `network` bytes of RAM and a model of `model` bytes takes in all."""
         streams = variant == "streaming"
-        title = "network: parts and line buffers" if streams else "tensor arena"
+        arena = Line("tensor arena", network, "measured")
+        if streams:
+            arena = Line("network: parts and line buffers", network, "computed")
         return Need(
             variant,
-            (Line(title, network, "measured"), *self.ram(read, streams)),
+            (arena, *self.ram(read, streams)),
             (Line("model", model, "measured"), *self.flash()),
         )
 

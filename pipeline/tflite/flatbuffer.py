@@ -32,9 +32,14 @@ def load(content: bytes) -> Any:
     try:
         return schema.ModelT.InitFromPackedBuf(content, 0)
     except Exception as error:  # whatever the schema's reader stumbles over
-        raise ModelError(
-            f"the TFLite model of {len(content)} bytes is damaged ({error!r}): make or fetch it anew"
-        ) from None
+        raise damaged(content, error) from None
+
+
+def damaged(content: bytes, error: Exception) -> ModelError:
+    """What to raise where reading `content` ended with `error`."""
+    return ModelError(
+        f"the TFLite model of {len(content)} bytes is damaged ({type(error).__name__}: {error}): make or fetch it anew"
+    )
 
 
 def unpack(content: bytes) -> Any:

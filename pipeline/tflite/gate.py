@@ -9,8 +9,8 @@ from pipeline.tflite.graph import Graph
 _LAYER = "a layer of the network"
 _SLABS = "cuts and joins what is computed slab by slab"
 
-# Operators that run with the same bits in TFLite Micro and in LiteRT's reference kernels, by what
-# they are for. Each operator that is not here would be one more kernel in flash, unproved.
+# Operators that run with the same bits in TFLite Micro and in LiteRT's reference kernels, but for one,
+# by what they are for. Each operator that is not here would be one more kernel in flash, unproved.
 ALLOWED = {
     "CONV_2D": _LAYER,
     "DEPTHWISE_CONV_2D": _LAYER,
@@ -20,7 +20,7 @@ ALLOWED = {
     "MEAN": _LAYER,
     "RESHAPE": _LAYER,
     "SOFTMAX": _LAYER,
-    # Rounded differently by the two: a model may have it, but `evaluate` then counts the steps.
+    # Rounded differently by the two: `evaluate` stops at a step of difference in the clips it compares.
     "FULLY_CONNECTED": _LAYER,
     "SLICE": _SLABS,
     "STRIDED_SLICE": _SLABS,

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -36,6 +37,11 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
+        """How many it takes; ModelError where elements of its type have no size of their own."""
+        if self.type not in _BYTES:
+            raise ModelError(
+                f"tensor {self.name} is {self.type}, expected one of {', '.join(_BYTES)}: convert the model to int8"
+            )
         return prod(self.shape) * _BYTES[self.type]
 
 
@@ -136,6 +142,30 @@ def _has_bytes(buffer: schema.BufferT) -> bool:
 def read(content: bytes) -> Graph:
     """Read a flatbuffer; ModelError where it is none, or damaged."""
     model = flatbuffer.load(content)
+    try:
+        found = _graph(model)
+        _check_numbers(found)
+        return found
+    except (LookupError, TypeError, ValueError) as error:  # numbers and names that mean nothing
+        raise flatbuffer.damaged(content, error) from None
+
+
+def _check_numbers(found: Graph) -> None:
+    """IndexError where a tensor is used that is not there, or nothing goes in or out."""
+    sides = [
+        found.inputs,
+        found.outputs,
+        *(side for operator in found.operators for side in (operator.inputs, operator.outputs)),
+    ]
+    most = max(number for side in sides for number in side)
+    if not (found.inputs and found.outputs) or most >= len(found.tensors):
+        raise IndexError(
+            f"{len(found.inputs)} inputs, {len(found.outputs)} outputs, tensor {most} of {len(found.tensors)}"
+        )
+
+
+def _graph(model: Any) -> Graph:
+    """The first subgraph of the schema's ModelT."""
     graph = model.subgraphs[0]
 
     def present(numbers: np.ndarray | None) -> tuple[int, ...]:

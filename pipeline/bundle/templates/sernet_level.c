@@ -43,9 +43,10 @@ float sernet_level_value(const sernet_level *l) {
   }
   const uint32_t kept = l->heard < SERNET_LARGEST ? l->heard : SERNET_LARGEST;
   /* Rank of the percentile among all that was heard, counted from 0, in thousandths. */
-  const uint32_t rank = SERNET_LEVEL_PER_MILLE * (l->heard - 1);
-  const uint32_t lower = rank / 1000 - (l->heard - kept);
-  const float fraction = (float)(rank % 1000) / 1000.0f;
+  const uint64_t rank = (uint64_t)SERNET_LEVEL_PER_MILLE * (l->heard - 1);
+  const uint32_t beyond = (uint32_t)(rank % 1000);
+  const uint32_t lower = (uint32_t)(rank / 1000) - (l->heard - kept);
+  const float fraction = (float)beyond / 1000.0f;
   const float value = (float)l->largest[lower];
-  return rank % 1000 == 0 ? value : value + fraction * ((float)l->largest[lower + 1] - value);
+  return beyond == 0 ? value : value + fraction * ((float)l->largest[lower + 1] - value);
 }
