@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline import paths
+from pipeline.app import PORT, serve
 from pipeline.commands import device, parameters, results
 from pipeline.errors import SernetError, run
 
@@ -104,11 +105,9 @@ def app_command(
     model: Annotated[
         Path, typer.Option(help="An int8 model, with its card (.json) beside it.")
     ] = paths.MODEL,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8484,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = PORT,
 ) -> None:
     """Serve a page on this machine: what is heard in a recording."""
-    from pipeline.app import serve
-
     serve(model, port)
 
 

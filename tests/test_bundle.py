@@ -17,7 +17,7 @@ from test_int8 import CLASSES, X, folded, ptq
 
 from pipeline.bundle import c_code, constants, files, schedule
 from pipeline.bundle.config import configure
-from pipeline.bundle.memory import WAYS, flash, ram
+from pipeline.bundle.footprint import WAYS, flash, ram
 from pipeline.errors import AudioError, ModelError, ParamsError
 from pipeline.mcu.arena import Micro, smallest
 from pipeline.mcu.front_end import DeviceFrontEnd, Mode

@@ -31,7 +31,7 @@ from pipeline.mcu.boards import Board
 from pipeline.mcu.budget import Line, Need
 from pipeline.params import Model
 from pipeline.reporting import page
-from pipeline.reporting.page import accuracy, charts, clips, memory, png, run
+from pipeline.reporting.page import accuracy, charts, clips, fit, png, run
 from pipeline.tflite import card, converter, graph
 from pipeline.tflite.card import Card
 
@@ -352,8 +352,8 @@ def test_a_board_lacks_what_is_over_and_the_limit_itself_fits() -> None:
     def of(ram: int, flash: int) -> Need:
         return Need("plain", (Line("arena", ram, "measured"),), (Line("model", flash, "measured"),))
 
-    assert memory.verdict(BOARD, of(1000, 2000)).fits
-    over = memory.verdict(BOARD, of(1001, 2050))
+    assert fit.verdict(BOARD, of(1000, 2000)).fits
+    over = fit.verdict(BOARD, of(1001, 2050))
     assert (over.fits, over.ram, over.flash) == (False, 1, 50)
 
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from conftest import ran, shell
 
-from pipeline.tflite import gate, graph
+from pipeline.tflite import graph, operators
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_a_model_is_tiled_by_the_command_line(done: Path, tmp_path: Path) -> Non
     table = failed.stdout
     assert "before" in table
     assert "arena (bytes)" in table
-    gate.check_int8(tiled.read_bytes())
+    operators.check_int8(tiled.read_bytes())
     bad = shell(f"python -m pipeline tile '{model}' --ram lots -o '{tiled}'", done, check=False)
     assert "'lots' is no size of memory" in bad.stderr
 

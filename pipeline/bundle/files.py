@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.audio.front_end import features
 from pipeline.bundle import c_code, constants, schedule
 from pipeline.bundle.config import configure
-from pipeline.bundle.memory import CMSIS_OR_NOT, WAYS, flash, ram
+from pipeline.bundle.footprint import CMSIS_OR_NOT, WAYS, flash, ram
 from pipeline.mcu.arena import Micro
 from pipeline.mcu.cmsis import FULL_SCALE
 from pipeline.mcu.front_end import DeviceFrontEnd

@@ -92,11 +92,11 @@ def tile(
     from pipeline.mcu.size import parse_size
     from pipeline.mcu.tiling import auto
     from pipeline.outputs import named_file
-    from pipeline.tflite import gate
+    from pipeline.tflite import operators
 
     limit = parse_size(ram)
     content = _content(model)
-    gate.check_int8(content)
+    operators.check_int8(content)
     tiled = auto(content, limit)
     with named_file(output) as partial:
         partial.write_bytes(tiled.content)

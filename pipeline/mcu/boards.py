@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ParamsError
+from pipeline.mcu import COLUMNS
 
 OWN = Path("boards.yaml")  # at the root of the project: a user's boards, in the table's form
-WIDTH = 80  # columns of a terminal
 
 Bytes = Annotated[int, Field(gt=0)]
 Text = Annotated[str, Field(min_length=1)]
@@ -109,7 +109,9 @@ def table(
             )
             + ". RAM, flash or both: what is too small."
         ]
-    return "\n".join([*lines, "", *(text for note in notes for text in textwrap.wrap(note, WIDTH))])
+    return "\n".join(
+        [*lines, "", *(text for note in notes for text in textwrap.wrap(note, COLUMNS))]
+    )
 
 
 def _verdict(board: Board, ram: int, flash: int) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipeline.mcu.boards import WIDTH, Board, fits
+from pipeline.mcu import COLUMNS
+from pipeline.mcu.boards import Board, fits
 from pipeline.tflite.graph import Graph
 
 
@@ -104,7 +105,7 @@ def render(budget: Budget, no_front_end: str = "") -> str:
         verdict = f"{over:,} too many" if over > 0 else f"{-over:,} left"
         rows.append(f"  {title + ' in all':32} {total:>11,}  of {limit:,}: {verdict}")
     if no_front_end:
-        rows += ["", *textwrap.wrap(f"The front end is not counted: {no_front_end}", WIDTH)]
+        rows += ["", *textwrap.wrap(f"The front end is not counted: {no_front_end}", COLUMNS)]
     return "\n".join(rows)
 
 

@@ -11,7 +11,7 @@ from pipeline.mcu.boards import Board
 from pipeline.mcu.budget import Budget
 from pipeline.mcu.variants import Surroundings, Variants
 from pipeline.params import Evaluate
-from pipeline.tflite import gate, graph
+from pipeline.tflite import graph, operators
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def make(content: bytes, p: Evaluate, around: Surroundings) -> Deployment:
     board = boards.get(p.board)
     known = boards.load()
     measured = variants.measure(content, board, around, min(each.ram for each in known.values()))
-    gate.check_int8(measured.deployed.content)
+    operators.check_int8(measured.deployed.content)
     made = budget.make(p.board, board, measured.need)
     others = [need for need in measured.needs.values() if need != measured.need]
     advice = budget.explain(made, graph.read(content), others, known)

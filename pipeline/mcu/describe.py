@@ -6,11 +6,10 @@ from math import log10, prod
 from typing import Any
 
 from pipeline.errors import ModelError
+from pipeline.mcu import COLUMNS
 from pipeline.params import Features
 from pipeline.tflite import flatbuffer, graph, receptive
 from pipeline.tflite.card import Card
-
-WIDTH = 80  # columns of a terminal
 
 # What the second axis of the input counts, by the kind of features.
 AXES = {"mfcc": "cepstral coefficients", "log_mel": "mel bands", "spectrogram": "frequency bins"}
@@ -227,7 +226,7 @@ def table(description: Description) -> str:
     if description.band:
         notes.append(_frequency(description, *description.band))
     return "\n".join(
-        lines + [text for note in notes for text in textwrap.wrap(note, WIDTH) or [""]]
+        lines + [text for note in notes for text in textwrap.wrap(note, COLUMNS) or [""]]
     )
 
 

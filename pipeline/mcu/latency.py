@@ -8,11 +8,9 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.mcu import cores
+from pipeline.mcu import COLUMNS, cores
 from pipeline.mcu.boards import Board
 from pipeline.mcu.cores import Core, Measured
-
-WIDTH = 80  # columns of a terminal
 
 # A MAC of a depthwise convolution takes as long as so many of a dense one, at least and at most: it
 # uses a weight and an input once each where a dense one uses them again. From MLPerf Tiny's closed
@@ -124,10 +122,10 @@ def table(
     meaning = _MEANING.format(macs=macs)
     if depthwise_macs:
         meaning += _DEPTHWISE.format(depthwise_macs, *DEPTHWISE)
-    lines += ["", *textwrap.wrap(meaning, WIDTH)]
+    lines += ["", *textwrap.wrap(meaning, COLUMNS)]
     for text, number in numbers.items():
         lines += textwrap.wrap(
-            text, WIDTH, initial_indent=f"{number:2}  ", subsequent_indent="    "
+            text, COLUMNS, initial_indent=f"{number:2}  ", subsequent_indent="    "
         )
     return "\n".join(lines)
 

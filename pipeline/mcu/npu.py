@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import ModelError, SernetError
-from pipeline.mcu import boards
+from pipeline.mcu import COLUMNS, boards
 from pipeline.tflite import flatbuffer, graph
-
-WIDTH = 80  # columns of a terminal
 
 # A system of Vela's own table for each family: microcontrollers, with SRAM for the activations and
 # flash for the weights. Without one Vela takes a system with DRAM for U65 and U85.
@@ -133,11 +131,13 @@ def table(results: list[Compiled]) -> str:
     for found in results:
         left = ", ".join(f"{name} ({n})" for name, n in found.cpu_operators.items()) or "nothing"
         head = f"{found.accelerator:15} {found.sram_bytes:11,} {found.flash_bytes:11,} {found.file_bytes:11,}  "
-        lines += textwrap.wrap(left, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+        lines += textwrap.wrap(
+            left, COLUMNS, initial_indent=head, subsequent_indent=" " * len(head)
+        )
     systems = ", ".join(dict.fromkeys(found.system for found in results))
     strategies = ", ".join(dict.fromkeys(found.optimise for found in results))
     note = f"By Arm's Vela, optimised for {strategies}, memory mode {MEMORY_MODE}, systems {systems}. Its cycle counts are not to be taken as accurate, Arm says, so none are shown."
-    return "\n".join([*lines, "", *textwrap.wrap(note, WIDTH)])
+    return "\n".join([*lines, "", *textwrap.wrap(note, COLUMNS)])
 
 
 def _bytes(kibibytes: str) -> int:

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.native import stderr_captured
-from pipeline.tflite.gate import check_int8
+from pipeline.tflite.operators import check_int8
 
 
 def _convert(converter: tf.lite.TFLiteConverter) -> bytes:

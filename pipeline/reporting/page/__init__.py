@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 
 from pipeline.outputs import named_file
-from pipeline.reporting.page import accuracy, clips, curves, memory, run, versions
+from pipeline.reporting.page import accuracy, clips, curves, fit, run, versions
 from pipeline.reporting.page.run import Run
 from pipeline.scoring.speakers import RESAMPLES
 
@@ -46,7 +46,7 @@ def render(of: Run, include_audio: bool = True) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["data_uri"] = data_uri
-    picture = memory.picture(of)
+    picture = fit.picture(of)
     return environment.get_template("page.html.j2").render(
         # Not a template, and nothing of the run is in it: the page takes it as it is.
         css=(FOLDER / "page.css").read_text("utf-8"),
@@ -67,9 +67,9 @@ def _sections(of: Run) -> dict[str, Any]:
         "confusion": accuracy.confusion(of.predictions),
         "speakers": accuracy.by_speaker(of.predictions),
         "curves": curves.of_folds(of.learning_curves),
-        "budget": memory.budget_of(of.evaluation),
+        "budget": fit.budget_of(of.evaluation),
         "advice": (of.evaluation or {}).get("budget", {}).get("advice", ""),
-        "boards": memory.boards_of(of.evaluation),
+        "boards": fit.boards_of(of.evaluation),
         "conditions": accuracy.conditions(of.metrics, of.evaluation),
         "validation": of.validation,
         "params": of.params_text,

@@ -16,7 +16,7 @@ from pipeline.errors import ModelError
 from pipeline.models import lightsernet
 from pipeline.models.folding import classifier_as_convolution, fold
 from pipeline.params import Model
-from pipeline.tflite import converter, gate, graph
+from pipeline.tflite import converter, graph, operators
 from pipeline.tflite.graph import Graph, Operator, Tensor
 
 X = np.random.default_rng(0).normal(0, 4, (4, 24, 20, 1)).astype(np.float32)
@@ -54,18 +54,18 @@ def after_input(*layers: tf_keras.layers.Layer) -> tf_keras.Model:
 
 def test_the_network_passes() -> None:
     content = converter.to_int8(network(), X)
-    gate.check_int8(content)
-    assert gate.problems(graph.read(content)) == []
+    operators.check_int8(content)
+    assert operators.problems(graph.read(content)) == []
 
 
 def test_a_float_file_is_refused_and_its_tensors_named() -> None:
     with pytest.raises(ModelError, match=r"tensors are not in eight bits \(\d+ FLOAT32\): .*int8"):
-        gate.check_int8(converter.to_float(network()))
+        operators.check_int8(converter.to_float(network()))
 
 
 def test_float_at_the_ends_is_refused() -> None:
     with pytest.raises(ModelError, match=r"2 FLOAT32.*has QUANTIZE, DEQUANTIZE"):
-        gate.check_int8(quantized_elsewhere(network(), io=tf.float32))
+        operators.check_int8(quantized_elsewhere(network(), io=tf.float32))
 
 
 def test_activations_of_sixteen_bits_are_refused() -> None:
@@ -73,7 +73,7 @@ def test_activations_of_sixteen_bits_are_refused() -> None:
     content = quantized_elsewhere(network(), io=tf.int16, ops=int16)
     assert not [t for t in graph.read(content).tensors if t.type.startswith("FLOAT")]
     with pytest.raises(ModelError, match="INT16"):
-        gate.check_int8(content)
+        operators.check_int8(content)
 
 
 def test_an_operator_that_is_not_allowed_is_named_and_counted() -> None:
@@ -84,21 +84,21 @@ def test_an_operator_that_is_not_allowed_is_named_and_counted() -> None:
         tf_keras.layers.Activation("sigmoid"),
     )
     with pytest.raises(ModelError, match=r"not allowed: LOGISTIC \(2\); express them by CONV_2D"):
-        gate.check_int8(quantized_elsewhere(model))
+        operators.check_int8(quantized_elsewhere(model))
 
 
 def test_the_network_fails_where_one_of_its_operators_is_off_the_list(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     content = converter.to_int8(network(), X)
-    monkeypatch.delitem(gate.ALLOWED, "AVERAGE_POOL_2D")
+    monkeypatch.delitem(operators.ALLOWED, "AVERAGE_POOL_2D")
     with pytest.raises(ModelError, match=r"AVERAGE_POOL_2D \(7\)"):
-        gate.check_int8(content)
+        operators.check_int8(content)
 
 
 @pytest.mark.parametrize("name", ["SLICE", "STRIDED_SLICE", "SPLIT", "PAD", "PADV2"])
 def test_what_tiling_adds_passes(name: str) -> None:
-    assert gate.problems(of_one(name)) == []
+    assert operators.problems(of_one(name)) == []
     assert hasattr(schema.BuiltinOperator, name)  # an operator of TFLite, rightly spelt
 
 
@@ -112,34 +112,34 @@ def of_one(name: str, output: str = "INT8", begin: str = "INT32") -> Graph:
 
 
 def test_constants_may_be_wider_and_activations_may_not() -> None:
-    assert gate.problems(of_one("SLICE", begin="INT64")) == []
-    (found,) = gate.problems(of_one("SLICE", output="INT32"))
+    assert operators.problems(of_one("SLICE", begin="INT64")) == []
+    (found,) = operators.problems(of_one("SLICE", output="INT32"))
     assert found.startswith("1 tensors are not in eight bits (1 INT32): out")
-    (found,) = gate.problems(of_one("SLICE", begin="FLOAT16"))
+    (found,) = operators.problems(of_one("SLICE", begin="FLOAT16"))
     assert "begin" in found
 
 
 def test_every_allowed_operator_is_one_of_tflites() -> None:
-    assert set(gate.ALLOWED) <= set(vars(schema.BuiltinOperator))
+    assert set(operators.ALLOWED) <= set(vars(schema.BuiltinOperator))
 
 
 def test_all_problems_are_told_at_once() -> None:
     read = of_one("TANH", output="FLOAT32")
     read.operators.append(Operator("CAST", (2,), (2,)))
-    assert len(gate.problems(read)) == 3
+    assert len(operators.problems(read)) == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF....WAVE", b"TFL3"])
 def test_what_is_no_model_is_said_in_one_line(content: bytes) -> None:
     with pytest.raises(ModelError, match=r"not a TFLite model.*expected b'TFL3'"):
-        gate.check_int8(content)
+        operators.check_int8(content)
 
 
 def test_a_file_that_was_cut_off_is_said_in_one_line() -> None:
     content = converter.to_int8(network(), X)
     for length in (8, 400, len(content) // 2):
         with pytest.raises(ModelError, match=rf"the TFLite model of {length} bytes is damaged"):
-            gate.check_int8(content[:length])
+            operators.check_int8(content[:length])
 
 
 def test_a_flipped_bit_gives_a_graph_or_is_said_in_one_line() -> None:
@@ -162,7 +162,7 @@ def test_a_flipped_bit_gives_a_graph_or_is_said_in_one_line() -> None:
 
 def test_neither_the_gate_nor_what_describes_a_model_needs_tensorflow() -> None:
     code = (
-        "import sys; import pipeline.tflite.gate, pipeline.mcu.picture, pipeline.mcu.latency, "
+        "import sys; import pipeline.tflite.operators, pipeline.mcu.picture, pipeline.mcu.latency, "
         "pipeline.mcu.npu; print([m for m in ('tensorflow', 'librosa') if m in sys.modules])"
     )
     printed = subprocess.run([sys.executable, "-c", code], text=True, cwd=ROOT, capture_output=True)
