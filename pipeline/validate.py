@@ -59,9 +59,15 @@ def main() -> None:
         print(f"validate: {result.level}: {result.check}: {listed(result.items)}")
     if errors:
         named = "; ".join(f"{error.check} ({listed(error.items)})" for error in errors)
+        leak = any(error.check == "speaker_overlap" for error in errors)
         raise ValidationError(
             f"{len(errors)} of {len(results)} checks failed: {named}; see {paths.VALIDATION_PAGE}. "
-            "Mend or leave out these, or name the check in validate.warn"
+            + (
+                "Set split.leave_out=speaker, which leaves no speaker on two sides. "
+                if leak
+                else ""
+            )
+            + "Mend or leave out these, or name the check in validate.warn"
         )
     with staged(paths.FOLDS) as (table,):
         folds.to_csv(table, index=False)

@@ -133,6 +133,17 @@ def test_a_check_can_be_lowered_to_a_warning(
     assert Path("data/folds.csv").is_file()
 
 
+def test_sessions_that_share_speakers_are_told_what_to_set(
+    sounds: dict[str, np.ndarray], ingested: Callable[..., None]
+) -> None:
+    ingested(split__leave_out="session")
+    rows = rows_of(sounds)
+    sessions = rows["clip"].map(lambda clip: "mon" if clip in ("aglad", "bglad", "asad") else "tue")
+    manifest.write(rows.assign(session=sessions), Path("data/manifest.csv"))
+    with pytest.raises(ValidationError, match=r"speaker_overlap \(.*Set split\.leave_out=speaker"):
+        validate.main()
+
+
 def test_the_page_escapes_what_the_corpus_says(
     sounds: dict[str, np.ndarray], ingested: Callable[..., None]
 ) -> None:
