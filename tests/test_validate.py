@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import great_expectations.expectations as gxe
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from pipeline import manifest, splits, validate
 from pipeline.errors import ValidationError
 from pipeline.ingest import digest
 from pipeline.params import Params, Split
-from pipeline.quality import facts
+from pipeline.quality import expectations, facts
 
 BY_SPEAKER = Split(leave_out="speaker", folds=5, inner_validation=False)
 
@@ -92,6 +93,13 @@ def test_a_speaker_on_both_sides(sounds: dict[str, np.ndarray], toy: Params) -> 
     leak = (folds["fold"] == "speaker-b") & (folds["clip"] == "bsad")
     folds.loc[leak, "role"] = "train"
     assert failures(sounds, toy, rows=rows, folds=folds) == {"speaker_overlap": ["speaker-b"]}
+
+
+def test_a_check_that_cannot_be_made_is_named() -> None:
+    upside_down = gxe.ExpectColumnValuesToBeBetween(column="seconds", min_value=2, max_value=1)
+    rows = pd.DataFrame({"clip": ["a"], "seconds": [1.0]})
+    with pytest.raises(RuntimeError, match=r"check seconds: .*min_value"):
+        expectations.check(rows, "clip", {"seconds": upside_down}, [])
 
 
 @pytest.fixture
