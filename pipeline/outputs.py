@@ -4,6 +4,7 @@ import errno
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from os.path import lexists
 from pathlib import Path
 
 from pipeline.errors import DiskFullError, SernetError, listed
@@ -18,18 +19,26 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _partial(final: Path) -> Path:
+    """Where `final` is written, and removed: what is there may be in part."""
+    return final.with_name(f".{final.name}.partial")
+
+
 def _aside(final: Path) -> Path:
-    """Where a folder waits while another takes its place."""
+    """Where a folder waits, whole, while another takes its place."""
     return final.with_name(f".{final.name}.old.partial")
 
 
 def _settle(final: Path) -> None:
-    """End the exchange of a folder that was interrupted: the old one gives way, or comes back."""
+    """End the exchange of a folder, be it interrupted: the old one gives way, or comes back."""
     old = _aside(final)
-    if final.exists() or not old.exists():
-        _remove(old)
-    else:
+    if not lexists(old):
+        return
+    if not lexists(final):
         old.rename(final)
+        return
+    old.rename(_partial(final))
+    _remove(_partial(final))
 
 
 def _exchange(partial: Path, final: Path) -> None:
@@ -38,7 +47,7 @@ def _exchange(partial: Path, final: Path) -> None:
     if not folders:
         partial.replace(final)
         return
-    if final.exists() or final.is_symlink():
+    if lexists(final):
         final.rename(_aside(final))
     partial.rename(final)
     _settle(final)
@@ -74,7 +83,7 @@ def staged(*targets: str | Path) -> Iterator[list[Path]]:
         The block raised for want of room.
     """
     finals = [Path(target) for target in targets]
-    partials = [final.with_name(f".{final.name}.partial") for final in finals]
+    partials = [_partial(final) for final in finals]
     try:
         for partial in partials:
             partial.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +136,7 @@ def named_folder(target: Path) -> Iterator[Path]:
         `target` is there already, or cannot be made.
     """
     try:
-        if target.exists() or target.is_symlink():
+        if lexists(target):
             raise SernetError(f"{target} is there already, expected a new folder: name another")
         with staged(target) as (partial,):
             yield partial

@@ -35,7 +35,7 @@ def test_a_failing_block_leaves_what_was_there(tmp_path: Path, error: type[BaseE
     assert (tmp_path / "file").read_text() == "old"
 
 
-@pytest.mark.parametrize("step", range(9))
+@pytest.mark.parametrize("step", range(11))
 def test_an_interruption_of_the_exchange_leaves_each_target_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -58,6 +58,8 @@ def test_an_interruption_of_the_exchange_leaves_each_target_whole(
         def wrapper(path: Path, *others: Path) -> None:
             reached(f"before {name}")
             if name == "rmtree":
+                # Not what waits aside, which the next run brings back if this one is killed now.
+                assert path.name == ".folder.partial"
                 next(iter(path.iterdir())).unlink()
                 reached(f"in {name}")
             call(path, *others)
@@ -91,11 +93,13 @@ def test_a_folder_comes_back_where_a_run_was_killed_during_the_exchange(tmp_path
 def test_a_file_and_a_folder_take_each_others_place(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").touch()
-    with staged(tmp_path / "a", tmp_path / "b") as (a, b):
+    (tmp_path / "c").symlink_to("nothing")
+    with staged(*(tmp_path / name for name in "abc")) as (a, b, c):
         a.write_text("x")
         b.mkdir()
-    assert {f.name for f in tmp_path.iterdir()} == {"a", "b"}
-    assert ((tmp_path / "a").is_file(), (tmp_path / "b").is_dir()) == (True, True)
+        c.mkdir()
+    assert {f.name for f in tmp_path.iterdir()} == {"a", "b", "c"}
+    assert [(tmp_path / name).is_dir() for name in "abc"] == [False, True, True]
 
 
 @pytest.mark.parametrize("there", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nothing")])
