@@ -89,12 +89,13 @@ def demo(
     """Write the demo corpus as wav files, to listen to."""
     from pipeline.audio.espeak import synthesize
     from pipeline.corpora.demo import read_recipe, utterances
-    from pipeline.outputs import staged
+    from pipeline.outputs import named_folder
 
-    if folder.exists():
-        raise SernetError(f"{folder} is there already, expected a new folder: name another")
-    said = utterances(read_recipe(Path("data/corpora/demo")))
-    with staged(folder) as (partial,):
+    recipe = Path("data/corpora/demo")
+    if not recipe.is_dir():
+        raise SernetError(f"no {recipe} in {Path.cwd()}: run this from the root of the project")
+    said = utterances(read_recipe(recipe))
+    with named_folder(folder) as partial:
         partial.mkdir()
         synthesize(said, partial)
     typer.echo(f"{len(said)} recordings in {folder}")

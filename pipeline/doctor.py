@@ -35,11 +35,7 @@ def examine() -> list[Finding]:
             else "needs 3.11 to 3.13: make clean, then make env PYTHON=…",
         )
     ]
-    for package in sorted(required(extras=True)):
-        try:
-            findings.append(Finding(package, importlib.metadata.version(package)))
-        except importlib.metadata.PackageNotFoundError:
-            findings.append(Finding(package, "missing", "make env"))
+    findings += _packages()
     git = shutil.which("git")
     findings.append(
         Finding("git", git or "missing", "" if git else "install git: DVC's experiments need it")
@@ -65,6 +61,21 @@ def examine() -> list[Finding]:
     findings.append(Finding("cores", str(os.cpu_count())))
     made = str(paths.MODEL) if paths.MODEL.is_file() else "not made yet (dvc repro makes it)"
     findings.append(Finding("model", made))
+    return findings
+
+
+def _packages() -> list[Finding]:
+    """Those that the project asks for, which only an installed one says."""
+    try:
+        names = sorted(required(extras=True))
+    except importlib.metadata.PackageNotFoundError:
+        return [Finding("sernet", "not installed", "make env")]
+    findings = []
+    for name in names:
+        try:
+            findings.append(Finding(name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(Finding(name, "missing", "make env"))
     return findings
 
 

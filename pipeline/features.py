@@ -54,13 +54,11 @@ def compute_all(
 
 def main() -> None:
     p = params.select(PARAMS)
-    rows = manifest.read()
+    rows, audio = manifest.read(), paths.require(paths.CLIPS)
     computed = 0
     with staged(paths.FEATURES) as (folder,):
         folder.mkdir()
-        clips = compute_all(
-            rows, paths.CLIPS, CachedFrontEnd(p.input_len, p.sample_rate, p.features)
-        )
+        clips = compute_all(rows, audio, CachedFrontEnd(p.input_len, p.sample_rate, p.features))
         for clip, array, new in Progress(clips, total=len(rows), name="features", unit="clip"):
             np.save(folder / f"{clip}.npy", array)
             computed += new

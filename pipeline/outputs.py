@@ -4,6 +4,7 @@ import errno
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from os.path import lexists
 from pathlib import Path
 
 from pipeline.errors import DiskFullError, SernetError, listed
@@ -16,6 +17,40 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _partial(final: Path) -> Path:
+    """Where `final` is written, and removed: what is there may be in part."""
+    return final.with_name(f".{final.name}.partial")
+
+
+def _aside(final: Path) -> Path:
+    """Where a folder waits, whole, while another takes its place."""
+    return final.with_name(f".{final.name}.old.partial")
+
+
+def _settle(final: Path) -> None:
+    """End the exchange of a folder, be it interrupted: the old one gives way, or comes back."""
+    old = _aside(final)
+    if not lexists(old):
+        return
+    if not lexists(final):
+        old.rename(final)
+        return
+    old.rename(_partial(final))
+    _remove(_partial(final))
+
+
+def _exchange(partial: Path, final: Path) -> None:
+    """Put `partial` in the place of `final`; at no moment is what was there lost in part."""
+    folders = any(path.is_dir() and not path.is_symlink() for path in (partial, final))
+    if not folders:
+        partial.replace(final)
+        return
+    if lexists(final):
+        final.rename(_aside(final))
+    partial.rename(final)
+    _settle(final)
 
 
 def _disk_full(error: Exception, folders: Iterable[Path]) -> DiskFullError | None:
@@ -39,7 +74,8 @@ def staged(*targets: str | Path) -> Iterator[list[Path]]:
     """Yield a path to write to for each target; move them into place when the block ends well.
 
     The paths lie beside their targets, so that a move is a rename within one file system. When
-    the block raises, they are removed and the targets stay as they were.
+    the block raises, they are removed and the targets stay as they were. An interruption of the
+    moves leaves each target whole, as it was or as it is to be.
 
     Raises
     ------
@@ -47,22 +83,24 @@ def staged(*targets: str | Path) -> Iterator[list[Path]]:
         The block raised for want of room.
     """
     finals = [Path(target) for target in targets]
-    partials = [final.with_name(f".{final.name}.partial") for final in finals]
+    partials = [_partial(final) for final in finals]
     try:
         for partial in partials:
             partial.parent.mkdir(parents=True, exist_ok=True)
             _remove(partial)  # of a run that was killed
+        for final in finals:
+            _settle(final)
         yield partials
         for partial, final in zip(partials, finals, strict=True):
-            _remove(final)
-            partial.rename(final)
+            _exchange(partial, final)
     except Exception as error:
         if full := _disk_full(error, (final.parent for final in finals)):
             raise full from error
         raise
     finally:
-        for partial in partials:
+        for partial, final in zip(partials, finals, strict=True):
             _remove(partial)
+            _settle(final)
 
 
 @contextmanager
@@ -85,4 +123,24 @@ def named_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise SernetError(
             f"cannot write {target} ({error.strerror}: {error.filename}), expected a place where files can be made"
+        ) from None
+
+
+@contextmanager
+def named_folder(target: Path) -> Iterator[Path]:
+    """Yield a path to make a folder at; it becomes `target`, a new one that the user names.
+
+    Raises
+    ------
+    SernetError
+        `target` is there already, or cannot be made.
+    """
+    try:
+        if lexists(target):
+            raise SernetError(f"{target} is there already, expected a new folder: name another")
+        with staged(target) as (partial,):
+            yield partial
+    except OSError as error:
+        raise SernetError(
+            f"cannot make {target} ({error.strerror}: {error.filename}), expected a place where folders can be made"
         ) from None

@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 CheckName = Literal[
     "labels", "ids", "duplicates", "seconds", "finite", "silent", "clipped",
@@ -38,10 +39,18 @@ class Corpus(Section):
 class Validate(Section):
     min_seconds: NonNegative
     max_seconds: Positive
-    silence_dbfs: float
+    silence_dbfs: Finite
     clipped_fraction: Fraction
     min_speakers_per_class: Count
     warn: list[CheckName]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Validate":
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(
+                f"min_seconds ({self.min_seconds} s) must not exceed max_seconds ({self.max_seconds} s)"
+            )
+        return self
 
 
 class Split(Section):
@@ -125,7 +134,7 @@ class Augment(Section):
     vocal_tract: NonNegative
     gain_db: NonNegative
     noise_share: Fraction
-    noise_snr_db: Annotated[list[float], Field(min_length=2, max_length=2)]
+    noise_snr_db: Annotated[list[Finite], Field(min_length=2, max_length=2)]
     time_masks: Natural
     time_mask_seconds: NonNegative
     frequency_masks: Natural
@@ -218,7 +227,9 @@ class Params(Section):
 
 def _line(error: Any) -> str:
     """One of pydantic's errors as `dotted.name: what was expected, found what`."""
-    name = ".".join(str(part) for part in error["loc"])
+    # Below an entry only the place in a list is the user's; else it is pydantic's name of a choice.
+    parts = [part for depth, part in enumerate(error["loc"]) if depth < 2 or isinstance(part, int)]
+    name = ".".join(str(part) for part in parts)
     if error["type"] == "extra_forbidden":
         return f"{name}: unknown parameter, remove it or correct its name"
     if error["type"] == "missing":
@@ -237,8 +248,8 @@ def load(path: Path | str = PATH, changes: Mapping[str, Any] | None = None) -> P
     Raises
     ------
     ParamsError
-        The file is missing, is not YAML, or has an unknown, missing or ill-typed entry, which the
-        message names by its dotted name.
+        The file is missing, is not YAML, or has an unknown, missing or ill-typed entry, or
+        `changes` name a section that it has not; the message names the entry by its dotted name.
     """
     path = Path(path)
     try:
@@ -253,7 +264,10 @@ def load(path: Path | str = PATH, changes: Mapping[str, Any] | None = None) -> P
         raise ParamsError(f"{path}: expected sections of parameters, found {content!r}")
     for dotted, value in (changes or {}).items():
         section, _, entry = dotted.rpartition(".")
-        (content[section] if section else content)[entry] = value
+        entries = content.get(section) if section else content
+        if not isinstance(entries, dict):
+            raise ParamsError(f"{path}: no section {section!r} for {dotted}: correct its name")
+        entries[entry] = value
     try:
         return Params.model_validate(content)
     except pydantic.ValidationError as error:

@@ -38,11 +38,16 @@ KINDS = {
 
 
 def kind_of(manifest: pd.DataFrame, p: Split) -> str:
-    """`p.leave_out`, with `auto` resolved: sessions where every clip names one, else speakers."""
+    """`p.leave_out`, with `auto` resolved.
+
+    Sessions where every clip names one and no speaker is in two of them, else speakers.
+    """
     if p.leave_out != "auto":
         return p.leave_out
     sessions = manifest["session"]
-    return "session" if (sessions != "").all() and len(set(sessions)) > 1 else "speaker"
+    named = (sessions != "").all() and len(set(sessions)) > 1
+    apart = (manifest.groupby("speaker")["session"].nunique() < 2).all()
+    return "session" if named and apart else "speaker"
 
 
 def _keys(manifest: pd.DataFrame, kind: str, folds: int) -> pd.Series:
@@ -51,7 +56,8 @@ def _keys(manifest: pd.DataFrame, kind: str, folds: int) -> pd.Series:
         speakers = manifest["speaker"]
         if speakers.nunique() < folds:
             raise SplitError(
-                f"{speakers.nunique()} speaker(s) in the corpus, split.folds={folds} needs at least as many"
+                f"{speakers.nunique()} speaker(s) in the corpus, split.folds={folds} needs at least as many: "
+                "lower it, or add speakers"
             )
         keys = pd.Series("", index=manifest.index)
         width = len(str(folds))
@@ -66,6 +72,23 @@ def _keys(manifest: pd.DataFrame, kind: str, folds: int) -> pd.Series:
             f"split.leave_out is {kind}, but clip {clip} has no {kind}; name it in the corpus or set split.leave_out to speaker"
         )
     return keys
+
+
+def _check_enough(found: int, kind: str, p: Split) -> None:
+    """SplitError where `found` keys cannot be tested, trained and, if asked for, chosen by."""
+    needed = 3 if p.inner_validation else 2
+    if found >= needed:
+        return
+    if kind == "speaker_groups":
+        raise SplitError(f"split.folds is {found}, split.inner_validation needs 3: raise it")
+    name = "key" if kind == "paper" else kind
+    more = "set split.leave_out to speaker" if kind == "session" else "add another speaker"
+    if p.inner_validation:
+        needs = f"split.leave_out={kind} with split.inner_validation needs at least 3"
+        more += ", or set split.inner_validation to false" if found == 2 else ""
+    else:
+        needs = f"split.leave_out={kind} needs at least 2"
+    raise SplitError(f"{found} {name}(s) in the corpus, {needs}: {more}")
 
 
 def make(manifest: pd.DataFrame, p: Split) -> pd.DataFrame:
@@ -93,12 +116,7 @@ def make(manifest: pd.DataFrame, p: Split) -> pd.DataFrame:
     kind = kind_of(manifest, p)
     keys = _keys(manifest, kind, p.folds)
     groups = sorted(keys.unique())
-    needed = 3 if p.inner_validation else 2
-    if len(groups) < needed:
-        raise SplitError(
-            f"{len(groups)} {kind}(s) in the corpus, split.leave_out={kind} needs at least {needed}"
-            + (" with split.inner_validation" if p.inner_validation else "")
-        )
+    _check_enough(len(groups), kind, p)
     parts = []
     for number, group in enumerate([*groups, None]):
         role = pd.Series("train", index=manifest.index)

@@ -1,4 +1,5 @@
-"""Which files of the project a stage's module reads: what it imports, and the data beside that."""
+"""Which files of the project a stage's module reads: what it imports, the data beside that, and what the
+stages write."""
 
 import ast
 import re
@@ -60,3 +61,17 @@ def reached(module: str) -> list[str]:
         if file.suffix == ".py":
             todo |= _named_in(file) - seen
     return sorted(file.relative_to(ROOT).as_posix() for file in seen)
+
+
+def written_or_read(module: str) -> set[str]:
+    """The names of `pipeline.paths` that the files reached from `module` use, as in `paths.CLIPS`."""
+    return {
+        node.attr
+        for file in reached(module)
+        if file.endswith(".py")
+        for node in ast.walk(ast.parse((ROOT / file).read_text("utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "paths"
+        and node.attr.isupper()
+    }

@@ -1,5 +1,6 @@
 """The command line where no model is needed."""
 
+import importlib.metadata
 import os
 import re
 import signal
@@ -8,19 +9,31 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import ROOT, shell
 
-from pipeline import cli
+from pipeline import cli, doctor, manifest
 from pipeline.reporting import runs
 
 
-def test_a_stage_without_its_inputs_names_them(project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [("fold", "data/manifest.csv"), ("validate", "data/clips"), ("features", "data/clips")],
+)
+def test_a_stage_without_its_inputs_names_them(
+    project: Path, tmp_path: Path, stage: str, missing: str
+) -> None:
     for name in ("pipeline", "params.yaml"):
         (tmp_path / name).symlink_to(project / name)
-    failed = shell("python -m pipeline fold", tmp_path, check=False)
+    if missing != "data/manifest.csv":
+        (tmp_path / "data").mkdir()
+        row = dict.fromkeys(manifest.COLUMNS, "x") | {"seconds": 1.0}
+        manifest.write(pd.DataFrame([row]), tmp_path / "data/manifest.csv")
+    failed = shell(f"python -m pipeline {stage}", tmp_path, check=False)
     assert failed.returncode == 1
-    assert "no data/manifest.csv; an earlier stage writes it: run `dvc repro`" in failed.stderr
+    said = f"no {missing}; an earlier stage writes it: run `dvc repro`"
+    assert failed.stderr == f"sernet: error: {said}\n"
 
 
 def test_help_imports_nothing_heavy(project: Path) -> None:
@@ -66,6 +79,20 @@ def test_doctor_finds_this_environment_whole(project: Path) -> None:
     output = shell("python -m pipeline doctor", project).stdout
     assert re.search(r"ok tensorflow +2\.", output)
     assert "!!" not in output
+
+
+def test_doctor_names_a_project_and_a_package_that_are_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no corpus to look at
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["nowhere-to-be-found>=1"])
+    assert doctor.Finding("nowhere-to-be-found", "missing", "make env") in doctor.examine()
+
+    def not_installed(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", not_installed)
+    assert doctor.Finding("sernet", "not installed", "make env") in doctor.examine()
 
 
 @pytest.fixture
@@ -126,6 +153,10 @@ def test_a_comparison_says_which_protocol_and_which_split_it_is_of() -> None:
     assert max(len(line) for line in few.splitlines() if not line.startswith(("A ", "B "))) <= 80
 
 
+def test_outside_the_project_the_demo_says_where_to_go(refused: Callable[[str], str]) -> None:
+    assert "run this from the root of the project" in refused("demo x")
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -145,6 +176,19 @@ def test_a_comparison_says_which_protocol_and_which_split_it_is_of() -> None:
             "describe folder --picture x.svg --board typo",
             "--board is 'typo', expected one of nano33ble",
         ),
+        (
+            "report --metrics boards.json --html x.html",
+            "--metrics names what is printed and --html",
+        ),
+        ("report --metrics boards.json --base HEAD", "--metrics names what is printed and --base"),
+        ("report --no-audio", "--no-audio says what stands in --html, which is not given"),
+        ("demo folder", "folder is there already, expected a new folder"),
+        (
+            "demo boards.json/x",
+            "cannot make boards.json/x (Not a directory: boards.json/.x.partial)",
+        ),
+        ("export -o folder", "folder is there already, expected a new folder"),
+        ("export -o boards.json/x", "cannot make boards.json/x (Not a directory: boards.json/.x.p"),
         ("describe folder", "folder is a folder, expected an int8 flatbuffer"),
         ("latency none.tflite", "no none.tflite, expected an int8 flatbuffer"),
         ("tile model.tflite --ram 1KB -o folder", "not a TFLite model"),
@@ -155,7 +199,7 @@ def test_a_comparison_says_which_protocol_and_which_split_it_is_of() -> None:
 def test_a_file_that_cannot_be_used_is_one_line(
     tmp_path: Path, refused: Callable[[str], str], command: str, said: str
 ) -> None:
-    for name in ("docs", "experiments", "params.yaml", "dvc.yaml"):
+    for name in ("data", "docs", "experiments", "params.yaml", "dvc.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     for name in ("boards.json", "model.tflite", "model.json"):
         (tmp_path / name).write_text("{}")

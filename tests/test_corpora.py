@@ -31,6 +31,17 @@ def test_the_seven_letters_are_the_databases_own() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["emodb", "csv", "ravdess"])
+def test_what_a_mac_leaves_beside_each_file_is_passed_over(
+    emodb_folder: Path, ravdess: Path, table: Path, tmp_path: Path, name: str
+) -> None:
+    folder = {"emodb": emodb_folder, "csv": table.parent, "ravdess": ravdess}[name]
+    before = corpora.find(name, folder, tmp_path)
+    for file in [file for file in folder.rglob("*") if file.is_file()]:
+        file.with_name(f"._{file.name}").write_bytes(b"\x00\x05\x16\x07")
+    assert corpora.find(name, folder, tmp_path) == before
+
+
 def test_an_unknown_emotion_letter_is_named(emodb_folder: Path, tmp_path: Path) -> None:
     (emodb_folder / "wav" / "03a01Fa.wav").rename(emodb_folder / "wav" / "03a01Xa.wav")
     with pytest.raises(CorpusError, match=r"03a01Xa\.wav: unknown emotion letter 'X'"):
@@ -132,6 +143,13 @@ def test_a_table_with_excels_mark_of_utf8_is_read(table: Path, tmp_path: Path) -
         ("path,label,speaker", "path,label,who", "no column speaker; found path, label, who"),
         ("b.flac", "c.flac", r"1 of 2 files are not there: .*c\.flac"),
         ("b.flac,sad,08", "b.flac,,08", "no label in line 3"),
+        ("b.flac,sad,08", "\n\nb.flac,,08", "no label in line 5"),
+        ("b.flac", "c" * 300, "1 of 2 files are not there: .*ccc; paths are relative"),
+        (
+            "b.flac,sad,08",
+            f"b.flac,sad,{'ü' * 101}",
+            "speaker 'ü+' has 202 bytes, expected at most 200",
+        ),
         ("b.flac,sad,08", "b.flac,sad,08,x", "line 3 has another number of fields"),
         ("b.flac,sad,08", "b.flac,sad", "line 3 has another number of fields"),
         ("b.flac,sad,08", "b.flac,sad,a/b", "speaker 'a/b' has a slash"),
@@ -144,6 +162,25 @@ def test_what_is_wrong_with_a_table_is_named(
     table.write_text(table.read_text("utf-8").replace(old, new), "utf-8")
     with pytest.raises(CorpusError, match=said):
         corpora.find("csv", table, tmp_path)
+
+
+@pytest.mark.parametrize(("length", "fits"), [(251, True), (252, False)])
+def test_an_id_is_as_long_as_its_files_name_may_be(
+    table: Path, tmp_path: Path, length: int, fits: bool
+) -> None:
+    folders = "d" * (length - 2)  # the id is the path with dashes
+    (table.parent / folders).mkdir()
+    soundfile.write(table.parent / folders / "b.flac", np.zeros(10), 16000)
+    table.write_text(table.read_text("utf-8").replace("b.flac", f"{folders}/b.flac"), "utf-8")
+    if fits:
+        clip = corpora.find("csv", table, tmp_path)[-1]
+        (tmp_path / f"{clip.id}.wav").touch()
+        assert len(clip.id) == length
+    else:
+        with pytest.raises(
+            CorpusError, match=r"has 252 bytes, expected at most 251; .* shorten it"
+        ):
+            corpora.find("csv", table, tmp_path)
 
 
 @pytest.mark.skipif(not CORPORA.is_dir(), reason="no real recordings beside the project")

@@ -42,8 +42,8 @@ def test_any_rate_keeps_the_tone_and_the_duration(tmp_path: Path, rate: int) -> 
     assert np.abs(y[2000:14000]).max() == pytest.approx(0.5, abs=0.01)
 
 
-def test_flac_and_ogg_are_read(tmp_path: Path, tone: np.ndarray) -> None:
-    for suffix in ("flac", "ogg"):
+def test_flac_ogg_mp3_and_aiff_are_read(tmp_path: Path, tone: np.ndarray) -> None:
+    for suffix in ("flac", "ogg", "mp3", "aiff"):
         soundfile.write(tmp_path / f"a.{suffix}", tone, 16000)
         assert len(decode(tmp_path / f"a.{suffix}", 16000)) == len(tone)
 
@@ -66,13 +66,74 @@ def test_a_truncated_wav_is_refused_and_the_whole_one_is_not(
         decode(file, 16000)
 
 
-def test_a_streamed_wav_of_unknown_length_is_read(tmp_path: Path, tone: np.ndarray) -> None:
+@pytest.mark.parametrize("suffix", ["aiff", "flac", "mp3"])
+def test_other_formats_that_were_cut_off_are_refused(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"a.{suffix}"
+    soundfile.write(file, np.random.default_rng(0).uniform(-0.5, 0.5, 64000), 16000)
+    content = file.read_bytes()
+    assert len(decode(file, 16000)) == 64000
+    file.write_bytes(content[: len(content) // 2])
+    said = "cannot be read|not audio" if suffix == "flac" else "truncated, the header promises"
+    with pytest.raises(AudioError, match=said):
+        decode(file, 16000)
+
+
+@pytest.mark.parametrize("picture", [0, 300])
+def test_an_mp3_behind_a_tag_is_held_against_its_own_count(tmp_path: Path, picture: int) -> None:
+    file = tmp_path / "a.mp3"
+    soundfile.write(file, np.random.default_rng(0).uniform(-0.5, 0.5, 64000), 16000)
+    tag = b"ID3\x04\x00\x00" + bytes([0, 0, picture >> 7, picture & 127]) + bytes(picture)
+    content = tag + file.read_bytes()
+    file.write_bytes(content)
+    assert len(decode(file, 16000)) == 64000
+    file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError, match="truncated, the header promises 64000 samples"):
+        decode(file, 16000)
+
+
+def test_an_mp3_that_does_not_count_its_frames_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.mp3"
+    y = np.random.default_rng(0).uniform(-0.5, 0.5, 160000)
+    y[:80000] = 0  # small frames first: libsndfile's guess is then far above what is there
+    soundfile.write(file, y, 16000, bitrate_mode="VARIABLE")
+    content = file.read_bytes()
+    assert content[13:17] == b"Xing"
+    file.write_bytes(content[content.index(content[:2], 2) :])
+    assert soundfile.info(file).frames > 2 * len(y)
+    assert len(decode(file, 16000)) == pytest.approx(len(y), abs=3000)
+
+
+# What SoX, ffmpeg and others write where they cannot go back to the header.
+@pytest.mark.parametrize("length", [0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_streamed_wav_of_unknown_length_is_read(
+    tmp_path: Path, tone: np.ndarray, length: int
+) -> None:
     file = tmp_path / "a.wav"
     soundfile.write(file, tone, 16000, subtype="PCM_16")
     content = bytearray(file.read_bytes())
-    content[40:44] = b"\xff\xff\xff\xff"
+    content[40:44] = length.to_bytes(4, "little")
     file.write_bytes(content)
     assert len(decode(file, 16000)) == len(tone)
+
+
+def test_a_streamed_aiff_of_unknown_length_is_read(tmp_path: Path, tone: np.ndarray) -> None:
+    file = tmp_path / "a.aiff"
+    soundfile.write(file, tone, 16000, subtype="PCM_16")
+    content = bytearray(file.read_bytes())
+    place = content.index(b"SSND") + 4
+    content[place : place + 4] = (0x7F000000 + 8).to_bytes(4, "big")
+    file.write_bytes(content)
+    assert len(decode(file, 16000)) == len(tone)
+
+
+def test_a_wav_whose_header_was_never_finished_is_named(tmp_path: Path, tone: np.ndarray) -> None:
+    file = tmp_path / "a.wav"
+    soundfile.write(file, tone, 16000, subtype="PCM_16")
+    content = bytearray(file.read_bytes())
+    content[40:44] = bytes(4)
+    file.write_bytes(content)
+    with pytest.raises(AudioError, match=r"unfinished.* 32000 bytes follow; write it anew"):
+        decode(file, 16000)
 
 
 @pytest.mark.parametrize(

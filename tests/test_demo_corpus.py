@@ -1,6 +1,8 @@
 """The demo corpus: speech, the same in every process, different where the recipe differs."""
 
 import hashlib
+import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -81,3 +83,23 @@ def test_an_unknown_voice_is_one_line(tmp_path: Path) -> None:
     recipe = RECIPE.model_copy(update={"speakers": {"51": "xx+nobody"}})
     with pytest.raises(CorpusError, match="no voice 'xx\\+nobody'"):
         synthesize(demo.utterances(recipe)[:1], tmp_path)
+
+
+def test_a_process_that_dies_is_one_line_and_no_endless_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "espeakng_loader.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(CorpusError, match=r"could not be made: .*terminated abruptly") as caught:
+        synthesize(demo.utterances(RECIPE)[:3], tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_end_without_a_word_is_named_by_its_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(CorpusError, match="could not be made: its process ended with status 1"):
+        synthesize(demo.utterances(RECIPE)[:1], tmp_path)

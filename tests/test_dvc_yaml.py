@@ -1,13 +1,16 @@
-"""dvc.yaml tells the truth: every module a stage imports, every parameter it reads."""
+"""dvc.yaml tells the truth: every module a stage imports, every parameter and file it reads."""
 
 import importlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import imports
 import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
+
+from pipeline import paths
 
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
@@ -52,10 +55,65 @@ def test_a_stage_reads_only_what_earlier_stages_write(stage: str) -> None:
     for name, body in STAGES.items():
         if name == stage:
             break
-        written |= {out if isinstance(out, str) else next(iter(out)) for out in body["outs"]}
+        written |= outs(body)
     assert {
         dep for dep in STAGES[stage]["deps"] if dep.startswith(("data/", "models/", "reports/"))
     } <= written
+
+
+def outs(body: dict[str, Any]) -> set[str]:
+    return {
+        out if isinstance(out, str) else next(iter(out))
+        for out in [*body["outs"], *body.get("metrics", [])]
+    }
+
+
+def read_and_written(stage: str) -> tuple[set[str], set[str]]:
+    """What the stage's modules name of `pipeline.paths`: the stage's own outputs, and the rest.
+
+    A file in a folder that is a dependency stands for the folder.
+    """
+    body = STAGES[stage]
+    named = {getattr(paths, name) for name in imports.written_or_read(f"pipeline.{stage}")}
+    written = {path.as_posix() for path in named} & outs(body)
+    read = {path for path in named if path.as_posix() not in written}
+    deps = {Path(dep) for dep in body["deps"]}
+    return {
+        next((place for place in (path, *path.parents) if place in deps), path).as_posix()
+        for path in read
+    }, written
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_reads_is_a_dependency_and_what_it_writes_an_output(stage: str) -> None:
+    body = STAGES[stage]
+    data = {dep for dep in body["deps"] if not dep.startswith("pipeline/")}
+    of_the_user = {"${corpus.path}", "boards.yaml"}
+    assert read_and_written(stage) == (data - of_the_user, outs(body))
+
+
+@pytest.mark.parametrize(
+    ("stage", "dep"), [("features", "data/manifest.csv"), ("export", "models/tflite")]
+)
+def test_a_dependency_that_is_left_out_is_noticed(
+    stage: str, dep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = STAGES[stage]
+    monkeypatch.setitem(body, "deps", [each for each in body["deps"] if each != dep])
+    read, _ = read_and_written(stage)
+    assert any(Path(path).is_relative_to(dep) for path in read - set(body["deps"]))
+
+
+def test_a_file_that_a_module_begins_to_read_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline")
+    monkeypatch.setattr(imports, "ROOT", tmp_path)
+    before, _ = read_and_written("features")
+    module = tmp_path / "pipeline" / "audio" / "front_end.py"
+    module.write_text(module.read_text() + "\n\nprint(paths.FOLDS)\n")
+    read, _ = read_and_written("features")
+    assert read - before == {"data/folds.csv"}
 
 
 def test_a_new_import_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -27,6 +28,14 @@ def test_the_projects_own_file_is_valid() -> None:
         ({"features__lifter": 22}, "lifter (22) must be 0 or at least n_mfcc (40)"),
         ({"input_len": 0.01}, "shorter than one window"),
         ({"validate__warn": ["colour"]}, "validate.warn.0: input should be 'labels'"),
+        (
+            {"validate__min_seconds": 61.0},
+            "validate: min_seconds (61.0 s) must not exceed max_seconds (60.0 s)",
+        ),
+        ({"validate__silence_dbfs": -np.inf}, "validate.silence_dbfs: input should be a finite"),
+        ({"augment__noise_snr_db": [5.0, np.inf]}, "augment.noise_snr_db.1: input should be a fin"),
+        ({"evaluate__tiling": 0}, "evaluate.tiling: input should be 'off' or 'auto', found 0; "),
+        ({"evaluate__tiling": 0}, "; evaluate.tiling: input should be greater than or equal to 1"),
     ],
 )
 def test_a_wrong_entry_is_named(
@@ -36,6 +45,26 @@ def test_a_wrong_entry_is_named(
         params.load(write_params(**changes))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_change_is_in_the_place_of_what_the_file_says(write_params: Callable[..., Path]) -> None:
+    changed = params.load(write_params(), {"train.epochs": 7, "seed": 3})
+    assert (changed.train.epochs, changed.seed) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("dotted", "said"),
+    [
+        ("trian.epochs", "no section 'trian' for trian.epochs"),
+        ("seed.first", "no section 'seed' for seed.first"),
+        ("train.epoch", "train.epoch: unknown parameter"),
+    ],
+)
+def test_a_change_of_what_is_not_there_is_named(
+    write_params: Callable[..., Path], dotted: str, said: str
+) -> None:
+    with pytest.raises(ParamsError, match=said):
+        params.load(write_params(), {dotted: 1})
 
 
 def test_a_missing_entry_is_named(tmp_path: Path, write_params: Callable[..., Path]) -> None:

@@ -82,6 +82,38 @@ def test_auto_leaves_out_sessions_where_every_clip_names_one(
     assert speakers_on_both_sides(rows, folds) == 0
 
 
+def test_auto_leaves_out_speakers_where_one_comes_back_in_another_session(
+    sounds: dict[str, np.ndarray],
+) -> None:
+    rows = rows_of(sounds)
+    apart = rows.assign(session=rows["speaker"].map({"a": "mon", "b": "mon", "c": "tue"}))
+    assert splits.kind_of(apart, by(leave_out="auto")) == "session"
+    back = rows.assign(session=rows["label"].map({"glad": "mon", "sad": "tue"}))
+    assert splits.kind_of(back, by(leave_out="auto")) == "speaker"
+    assert speakers_on_both_sides(back, splits.make(back, by(leave_out="auto"))) == 0
+    assert splits.kind_of(back, by(leave_out="session")) == "session"
+
+
+@pytest.mark.parametrize(
+    ("speakers", "changes", "said"),
+    [
+        ("a", {}, "1 speaker(s) in the corpus, split.leave_out=speaker needs at least 2: add another speaker"),
+        ("ab", {"inner_validation": True}, "needs at least 3: add another speaker, or set split.inner_validation to false"),
+        ("abc", {"leave_out": "session"}, "1 session(s) in the corpus, split.leave_out=session needs at least 2: set split.leave_out to speaker"),
+        ("a", {"leave_out": "paper"}, "1 key(s) in the corpus, split.leave_out=paper needs at least 2: add another speaker"),
+        ("abc", {"leave_out": "speaker_groups", "folds": 2, "inner_validation": True}, "split.folds is 2, split.inner_validation needs 3: raise it"),
+        ("abc", {"leave_out": "speaker_groups", "folds": 4}, "3 speaker(s) in the corpus, split.folds=4 needs at least as many: lower it"),
+    ],
+)  # fmt: skip
+def test_too_few_to_divide_is_said_with_what_to_do(
+    sounds: dict[str, np.ndarray], speakers: str, changes: dict[str, object], said: str
+) -> None:
+    rows = rows_of(sounds).assign(session="mon")
+    with pytest.raises(SplitError) as caught:
+        splits.make(rows[rows["speaker"].isin(list(speakers))], by(**changes))
+    assert said in str(caught.value)
+
+
 def test_the_papers_keys_leave_speakers_on_both_sides_and_that_is_counted(
     iemocap: Path, toy: Params
 ) -> None:  # fmt: skip

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import great_expectations.expectations as gxe
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from pipeline import manifest, splits, validate
 from pipeline.errors import ValidationError
 from pipeline.ingest import digest
 from pipeline.params import Params, Split
-from pipeline.quality import facts
+from pipeline.quality import expectations, facts
 
 BY_SPEAKER = Split(leave_out="speaker", folds=5, inner_validation=False)
 
@@ -94,6 +95,13 @@ def test_a_speaker_on_both_sides(sounds: dict[str, np.ndarray], toy: Params) -> 
     assert failures(sounds, toy, rows=rows, folds=folds) == {"speaker_overlap": ["speaker-b"]}
 
 
+def test_a_check_that_cannot_be_made_is_named() -> None:
+    upside_down = gxe.ExpectColumnValuesToBeBetween(column="seconds", min_value=2, max_value=1)
+    rows = pd.DataFrame({"clip": ["a"], "seconds": [1.0]})
+    with pytest.raises(RuntimeError, match=r"check seconds: .*min_value"):
+        expectations.check(rows, "clip", {"seconds": upside_down}, [])
+
+
 @pytest.fixture
 def ingested(
     sounds: dict[str, np.ndarray],
@@ -131,6 +139,17 @@ def test_a_check_can_be_lowered_to_a_warning(
     summary = json.loads(Path("reports/validation.json").read_text())["summary"]
     assert (summary["errors"], summary["warnings"]) == (0, 1)
     assert Path("data/folds.csv").is_file()
+
+
+def test_sessions_that_share_speakers_are_told_what_to_set(
+    sounds: dict[str, np.ndarray], ingested: Callable[..., None]
+) -> None:
+    ingested(split__leave_out="session")
+    rows = rows_of(sounds)
+    sessions = rows["clip"].map(lambda clip: "mon" if clip in ("aglad", "bglad", "asad") else "tue")
+    manifest.write(rows.assign(session=sessions), Path("data/manifest.csv"))
+    with pytest.raises(ValidationError, match=r"speaker_overlap \(.*Set split\.leave_out=speaker"):
+        validate.main()
 
 
 def test_the_page_escapes_what_the_corpus_says(

@@ -13,6 +13,7 @@ import multiprocessing
 import subprocess
 import sys
 import wave
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -98,7 +99,7 @@ def synthesize(utterances: list[Utterance], folder: Path) -> None:
     Raises
     ------
     CorpusError
-        espeak-ng does not start, or has no such voice.
+        espeak-ng does not start, has no such voice, or one of its processes died.
     """
     child = subprocess.run(
         [sys.executable, "-m", "pipeline.audio.espeak", str(folder)],
@@ -107,16 +108,18 @@ def synthesize(utterances: list[Utterance], folder: Path) -> None:
         stderr=subprocess.PIPE,
     )
     if child.returncode != 0:
+        said = child.stderr.strip().rpartition("\n")[2]
         raise CorpusError(
-            f"the demo corpus could not be made: {child.stderr.strip().rpartition(chr(10))[2]}"
+            f"the demo corpus could not be made: {said or f'its process ended with status {child.returncode}'}"
         )
 
 
 def main() -> None:
     utterances = [Utterance(**fields) for fields in json.load(sys.stdin)]
     context = multiprocessing.get_context("forkserver")
-    with context.Pool(maxtasksperchild=1) as pool:
-        pool.map(partial(_write, Path(sys.argv[1])), utterances, chunksize=1)
+    # Unlike multiprocessing's pool it notices when a process dies.
+    with ProcessPoolExecutor(mp_context=context, max_tasks_per_child=1) as pool:
+        list(pool.map(partial(_write, Path(sys.argv[1])), utterances))
 
 
 if __name__ == "__main__":

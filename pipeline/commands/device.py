@@ -143,13 +143,11 @@ def export(
 ) -> None:
     """Write model, front end and golden vectors as C files."""
     from pipeline import export as stage
-    from pipeline.outputs import staged
+    from pipeline.outputs import named_folder
 
     if output is None:
         stage.main()
         return
-    if output.exists():
-        raise SernetError(f"{output} is there already, expected a new folder: name another")
-    with staged(output) as (partial,):
+    with named_folder(output) as partial:
         stage.write(partial)
     typer.echo(f"wrote {output}: start with {output / 'README.md'}")

@@ -16,7 +16,9 @@ PANEL = "Results"
 
 @app.command(rich_help_panel=PANEL)
 def report(
-    metrics: Annotated[Path, typer.Option(help="A metrics.json.")] = paths.METRICS,
+    metrics: Annotated[
+        Path | None, typer.Option(help=f"Print this; without it, {paths.METRICS}.")
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(help="Compare with this revision, as Markdown; exit status 1 at a breach."),
@@ -36,6 +38,13 @@ def report(
         )
     if html and base:
         raise SernetError("--html writes one run and --base compares two: give one of them")
+    if metrics and (html or base):
+        other = "--html" if html else "--base"
+        raise SernetError(
+            f"--metrics names what is printed and {other} prints no such file: give one"
+        )
+    if not audio and not html:
+        raise SernetError("--no-audio says what stands in --html, which is not given: add --html")
     if html:
         from pipeline.reporting import page
 
@@ -46,6 +55,7 @@ def report(
     else:
         from pipeline.reporting.terminal import render
 
+        metrics = metrics or paths.METRICS
         found = read_json(paths.named(metrics, "a metrics.json"))
         if not isinstance(found, dict) or not {"float", "model", "mcu"} <= found.keys():
             raise SernetError(f"{metrics} is not a result, expected a metrics.json")

@@ -21,9 +21,9 @@ class Clip:
     """A recording and what is known of it before it is decoded.
 
     `id` is unique in the corpus and fit for a file name; `source` is the file relative to the
-    corpus, so that a manifest is the same wherever the corpus lies. `subset` names a part of the
-    corpus that can be asked for. `paper_key` is what the paper's reference implementation makes its
-    folds by, where that is not the speaker.
+    corpus, so that a manifest is the same wherever the corpus lies, unless a table names it by an
+    absolute path. `subset` names a part of the corpus that can be asked for. `paper_key` is what the
+    paper's reference implementation makes its folds by, where that is not the speaker.
     """
 
     id: str
@@ -53,6 +53,9 @@ def labels(name: str) -> list[str] | None:
 
 
 ALL = "all"  # the whole corpus, as `subset`
+# Bytes: a file's name may have 255, of which an ending or more takes some.
+LONGEST_ID = 251
+LONGEST_GROUP = 200
 
 
 def find(name: str, path: Path, workspace: Path, subset: str = ALL) -> list[Clip]:
@@ -79,10 +82,19 @@ def find(name: str, path: Path, workspace: Path, subset: str = ALL) -> list[Clip
             )
     for clip in clips:
         # Files of clips and of folds are named by these.
-        for kind, text in (("id", clip.id), ("speaker", clip.speaker), ("session", clip.session)):
+        for kind, text, most in (
+            ("id", clip.id, LONGEST_ID),
+            ("speaker", clip.speaker, LONGEST_GROUP),
+            ("session", clip.session, LONGEST_GROUP),
+        ):
             if "/" in text or "\\" in text or not text.isprintable():
                 raise CorpusError(
                     f"{clip.source}: {kind} {text!r} has a slash or a character that cannot be printed; "
                     "files are named by it, change it"
+                )
+            if len(text.encode()) > most:
+                raise CorpusError(
+                    f"{clip.source}: {kind} {text!r} has {len(text.encode())} bytes, expected at most {most}; "
+                    "files are named by it, shorten it"
                 )
     return clips

@@ -18,7 +18,7 @@ REQUIRED = ("path", "label", "speaker")
 def _table(path: Path) -> Path:
     if path.is_file():
         return path
-    tables = sorted(path.glob("*.csv"))
+    tables = sorted(file for file in path.glob("*.csv") if not file.name.startswith("."))
     if len(tables) != 1:
         found = listed(table.name for table in tables) or "none"
         raise CorpusError(
@@ -34,7 +34,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
         with table.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True, restkey="", restval=None)
             columns = list(reader.fieldnames or [])
-            rows = list(reader)
+            rows = [(reader.line_num, row) for row in reader]
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise CorpusError(
             f"{table}: not a table in UTF-8 with commas between columns: {error}"
@@ -47,7 +47,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
         )
     if not rows:
         raise CorpusError(f"{table}: no rows; write one for each recording")
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         if ("" in row and "" not in columns) or None in row.values():
             raise CorpusError(
                 f"{table}: line {line} has another number of fields than the {len(columns)} columns; "
@@ -56,7 +56,14 @@ def _rows(table: Path) -> list[dict[str, str]]:
         for name in REQUIRED:
             if not row[name].strip():
                 raise CorpusError(f"{table}: no {name} in line {line}")
-    return rows
+    return [row for _, row in rows]
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a longer name than any file has
+        return False
 
 
 def find(path: Path, workspace: Path) -> list[Clip]:
@@ -64,7 +71,7 @@ def find(path: Path, workspace: Path) -> list[Clip]:
     table = _table(path)
     rows = _rows(table)
     files = [table.parent / row["path"].strip() for row in rows]
-    absent = [file for file in files if not file.is_file()]
+    absent = [file for file in files if not _is_there(file)]
     if absent:
         raise CorpusError(
             f"{table}: {len(absent)} of {len(files)} files are not there: {listed(absent, 3)}; "

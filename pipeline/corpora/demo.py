@@ -32,7 +32,7 @@ class Voice(_Part):
 
 
 class Emotion(Voice):
-    """Factors on the neutral prosody."""
+    """Factors on the neutral prosody; `wordgap` is added to it."""
 
     letter: str
 

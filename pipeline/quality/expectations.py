@@ -101,9 +101,11 @@ def check(
 
 def _result(name: str, outcome: ExpectationValidationResult, key: str, level: str) -> Result:
     found = outcome.to_json_dict()
-    exception = found["exception_info"]
-    if exception.get("raised_exception"):
-        raise RuntimeError(f"check {name}: {exception['exception_message']}")
+    # That of the check, or of each of its metrics by the metric's id.
+    info = found["exception_info"]
+    for exception in (info, *info.values()):
+        if isinstance(exception, dict) and exception.get("raised_exception"):
+            raise RuntimeError(f"check {name}: {exception['exception_message']}")
     config, result = found["expectation_config"], found["result"]
     column = config["kwargs"]["column"]
     broken = result.get("unexpected_index_list") or []

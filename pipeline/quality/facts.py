@@ -49,8 +49,8 @@ def of_classes(manifest: pd.DataFrame) -> pd.DataFrame:
 def of_folds(manifest: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
     """One row per fold.
 
-    `untrained_classes` counts the classes that the fold tests and does not train; `shared_speakers`
-    the speakers who stand on more than one side.
+    `untrained_classes` counts the classes that the fold tests or chooses by and does not train;
+    `shared_speakers` the speakers who stand on more than one side.
     """
     table = folds.merge(manifest[["clip", "label", "speaker"]], on="clip")
     rows = []
