@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from functools import cache
 
 import flatbuffers
@@ -24,7 +25,8 @@ from pipeline.models.folding import classifier_as_convolution, fold
 from pipeline.params import Model
 from pipeline.tflite import converter, graph, receptive
 from pipeline.tflite.card import Card
-from pipeline.tflite.receptive import Field, Window
+from pipeline.tflite.receptive import Field
+from pipeline.tflite.windows import Window
 
 FRAMES, BINS = 224, 144  # enough that no receptive field but the last meets a border
 P = Model(**TOY["model"], dropout=0.3, l2=1e-6, bn_momentum=0.9)
@@ -95,7 +97,7 @@ def test_the_receptive_field_is_what_gradients_reach(layer: str) -> None:
 
 def test_a_wrong_stride_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def unstrided(made: bytes, read: graph.Graph) -> list[Window | None]:
-        return [w and Window(w.kernel, (1, w.stride[1])) for w in true(made, read)]
+        return [w and replace(w, rows=replace(w.rows, stride=1)) for w in true(made, read)]
 
     true = receptive.windows
     monkeypatch.setattr(receptive, "windows", unstrided)

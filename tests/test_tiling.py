@@ -26,8 +26,9 @@ from pipeline.tflite import converter, flatbuffer, graph, memory_plan
 from pipeline.tflite.memory_plan import Lifetime
 from pipeline.tflite.tiling import Plan, Source, tile
 from pipeline.tflite.tiling.rewrite import Rewrite
+from pipeline.tflite.tiling.rows import Piece, needs
 from pipeline.tflite.tiling.search import cuts
-from pipeline.tflite.tiling.window import Axis, Piece, same_padding
+from pipeline.tflite.windows import Axis, same_padding
 
 EQUAL = Difference(0, 0, 0, 0)
 AMPLE = 1 << 22
@@ -448,17 +449,17 @@ def test_same_padding_is_tensorflows(
     # TensorFlow shows it: the mean over valid elements only tells how many there are.
     x = np.arange(1.0, length + 1, dtype=np.float32)[None, :, None, None]
     pool = layers.AveragePooling2D((kernel, 1), strides=(stride, 1), padding="same")
-    axis = Axis(kernel, stride, *padding)
-    pieces = [axis.needs(i, i + 1, length) for i in range(-(-length // stride))]
+    axis = Axis(kernel, stride, 1, *padding)
+    pieces = [needs(axis, i, i + 1, length) for i in range(-(-length // stride))]
     means = [np.mean(np.arange(p.start + 1, p.end + 1)) for p in pieces]
     np.testing.assert_allclose(pool(x).numpy().ravel(), means, rtol=1e-6)
 
 
 def test_a_piece_at_the_border_has_padding_and_one_inside_has_none() -> None:
-    axis = Axis(kernel=11, stride=1, before=5, after=5)
-    assert axis.needs(0, 4, 20) == Piece(0, 9, 5, 0)
-    assert axis.needs(8, 12, 20) == Piece(3, 17, 0, 0)
-    assert axis.needs(16, 20, 20) == Piece(11, 20, 0, 5)
+    axis = Axis(kernel=11, stride=1, dilation=1, before=5, after=5)
+    assert needs(axis, 0, 4, 20) == Piece(0, 9, 5, 0)
+    assert needs(axis, 8, 12, 20) == Piece(3, 17, 0, 0)
+    assert needs(axis, 16, 20, 20) == Piece(11, 20, 0, 5)
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.tflite import flatbuffer
-from pipeline.tflite.graph import CONVOLUTIONS, POOLS, Graph
+from pipeline.tflite.graph import Graph
+from pipeline.tflite.windows import Window, window
 
 Pair = tuple[int, int]  # along time, along frequency
 
-WINDOWED = (*CONVOLUTIONS, *POOLS)
 # These read, for each value, the same place of their inputs.
 POINTWISE = frozenset({
     "CONCATENATION", "ADD", "SUB", "MUL", "RELU", "RELU6", "LOGISTIC", "TANH", "SOFTMAX",
@@ -48,14 +48,6 @@ class Field:
         return Field((grown[0], grown[1]), (jumps[0], jumps[1]))
 
 
-@dataclass(frozen=True)
-class Window:
-    """What an operator slides over its input; `kernel` spans dilation."""
-
-    kernel: Pair
-    stride: Pair
-
-
 def windows(content: bytes, read: Graph) -> list[Window | None]:
     """The window of each operator, None for those that have none.
 
@@ -64,23 +56,11 @@ def windows(content: bytes, read: Graph) -> list[Window | None]:
     content : the flatbuffer
     read : the same, read
     """
-    options = flatbuffer.load(content).subgraphs[0].operators
-    found: list[Window | None] = []
-    for operator, raw in zip(read.operators, options, strict=True):
-        if operator.name not in WINDOWED:
-            found.append(None)
-            continue
-        of = raw.builtinOptions
-        if operator.name in POOLS:
-            kernel = (of.filterHeight, of.filterWidth)
-        else:
-            _, height, width, _ = read.tensors[operator.inputs[1]].shape
-            kernel = (
-                (height - 1) * of.dilationHFactor + 1,
-                (width - 1) * of.dilationWFactor + 1,
-            )
-        found.append(Window(kernel, (of.strideH, of.strideW)))
-    return found
+    raw = flatbuffer.load(content).subgraphs[0].operators
+    return [
+        window(operator, of.builtinOptions, read)
+        for operator, of in zip(read.operators, raw, strict=True)
+    ]
 
 
 def fields(content: bytes, read: Graph) -> list[Field | None]:
@@ -93,7 +73,7 @@ def fields(content: bytes, read: Graph) -> list[Field | None]:
     found: list[Field | None] = [None] * len(read.tensors)
     for number in read.inputs:
         found[number] = Field()
-    for operator, window in zip(read.operators, windows(content, read), strict=True):
+    for operator, slid in zip(read.operators, windows(content, read), strict=True):
         sources = [n for n in operator.inputs if not read.tensors[n].constant]
         before = [found[n] for n in sources]
         known = [field for field in before if field is not None]
@@ -104,8 +84,8 @@ def fields(content: bytes, read: Graph) -> list[Field | None]:
         met = Field((max(f.size[0] for f in known), max(f.size[1] for f in known)), known[0].jump)
         shape = read.tensors[sources[0]].shape
         for output in operator.outputs:
-            if window is not None:
-                found[output] = met.through(window.kernel, window.stride)
+            if slid is not None:
+                found[output] = met.through(*_pairs(slid))
             elif operator.name in POINTWISE:
                 found[output] = met
             elif operator.name == "STRIDED_SLICE":
@@ -123,6 +103,11 @@ def fields(content: bytes, read: Graph) -> list[Field | None]:
                     along = [n for _, n in _spatial(shape)]
                     found[output] = met.through((along[0], along[1]), (1, 1))
     return found
+
+
+def _pairs(slid: Window) -> tuple[Pair, Pair]:
+    """Kernel, dilation spanned, and stride."""
+    return (slid.rows.reach, slid.columns.reach), (slid.rows.stride, slid.columns.stride)
 
 
 def _spatial(shape: tuple[int, ...]) -> list[tuple[int, int]]:

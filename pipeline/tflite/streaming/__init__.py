@@ -72,7 +72,7 @@ def _choose(network: Network) -> Layout:
     optional: dict[int, set[int]] = defaultdict(set)  # by the piece that they would join
     for op in network.body:
         for tensor in op.inputs:
-            if op.window.is_row and len(readers[tensor]) == 1:
+            if op.rows.one_to_one and len(readers[tensor]) == 1:
                 continue
             everywhere.add(tensor)
             if op.is_pool and tensor != network.input and len(readers[tensor]) == 1:
@@ -91,7 +91,7 @@ def _choose(network: Network) -> Layout:
 def _follow(network: Network, op: Operator, readers: dict[int, list[Operator]]) -> int:
     """The tensor in which the rows of `op` leave its piece."""
     output = op.output
-    while len(readers[output]) == 1 and readers[output][0].window.is_row:
+    while len(readers[output]) == 1 and readers[output][0].rows.one_to_one:
         output = readers[output][0].output
     return output
 
@@ -106,12 +106,12 @@ def _is_exact(layout: Layout) -> bool:
         for op in piece.operators:
             if not op.is_pool or op.inputs[0] in layout.cuts:
                 continue
-            window = op.window
-            if window.kernel != window.stride or window.top:
+            rows = op.rows
+            if rows.kernel != rows.stride or rows.before:
                 return False
             height = layout.network.height(op.inputs[0])
-            last = height - (layout.network.height(op.output) - 1) * window.stride
-            if last < window.kernel and not (last == 1 and piece.rows[op.output] == 1):
+            last = height - (layout.network.height(op.output) - 1) * rows.stride
+            if last < rows.kernel and not (last == 1 and piece.rows[op.output] == 1):
                 return False
     return True
 
@@ -139,10 +139,10 @@ def _write(network: Network, layout: Layout, piece: Piece) -> bytes:
         operator = writer.operator(op.number, taken, made[op.output])
         options = operator.builtinOptions
         if op.name in CONVOLUTIONS:
-            options.strideH, options.dilationHFactor = op.window.kernel, 1
+            options.strideH, options.dilationHFactor = op.rows.kernel, 1
         elif op.name in POOLS:
             read_from_line = (op.number, op.inputs[0]) in reads
-            rows = reads[op.number, op.inputs[0]].rows if read_from_line else op.window.kernel
+            rows = reads[op.number, op.inputs[0]].rows if read_from_line else op.rows.kernel
             options.filterHeight = options.strideH = rows
     return writer.finish(list(inputs.values()), made[piece.output])
 

@@ -53,7 +53,7 @@ class Layout:
         def visit(op: Operator) -> None:
             for tensor in op.inputs:
                 if tensor not in self.cuts:
-                    rows[tensor] = rows[op.output] * (op.window.kernel if op.is_pool else 1)
+                    rows[tensor] = rows[op.output] * (op.rows.kernel if op.is_pool else 1)
                     visit(self._makes[tensor])
             order.append(op)
 
@@ -94,16 +94,15 @@ class Layout:
         ]
 
     def _input(self, op: Operator, line: int, tensor: int, windows: int) -> Input:
-        window = op.window
         return Input(
             line=line,
             windows=windows,
-            kernel=window.kernel,
-            stride=window.stride,
-            dilation=window.dilation,
-            top=window.top,
+            kernel=op.rows.kernel,
+            stride=op.rows.stride,
+            dilation=op.rows.dilation,
+            top=op.rows.before,
             last=self.network.height(op.output) - 1,
-            rows=_pool_rows(self.network, op) if op.is_pool else window.kernel,
+            rows=_pool_rows(self.network, op) if op.is_pool else op.rows.kernel,
             repeat=op.is_pool,
         )
 
@@ -137,11 +136,11 @@ class Layout:
 
 def _pool_rows(network: Network, pool: Operator) -> int:
     """Rows of a pool's input so that any number of existing rows can fill it evenly."""
-    window, height = pool.window, network.height(pool.inputs[0])
+    rows, height = pool.rows, network.height(pool.inputs[0])
     valid = {
-        min(first + window.kernel, height) - max(first, 0)
+        min(first + rows.kernel, height) - max(first, 0)
         for n in range(network.height(pool.output))
-        for first in [n * window.stride - window.top]
+        for first in [n * rows.stride - rows.before]
     }
     return lcm(*valid)
 

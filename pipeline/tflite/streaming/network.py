@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.errors import ModelError
 from pipeline.tflite import flatbuffer, graph
 from pipeline.tflite.graph import CONVOLUTIONS, POOLS
+from pipeline.tflite.windows import Axis, window
 
 # Each element of the output depends on the one in its place only.
 ELEMENTWISE = (
@@ -19,38 +18,23 @@ ELEMENTWISE = (
 WITH_CONSTANT = ("ADD", "SUB", "MUL")  # elementwise too where the other operand is constant
 
 
-@dataclass(frozen=True)
-class Window:
-    """Output row n covers the input rows n · stride − top + r · dilation, r = 0 … kernel − 1."""
-
-    kernel: int
-    stride: int
-    dilation: int
-    top: int
-
-    @property
-    def is_row(self) -> bool:
-        """Row n of the output depends on row n of the input only."""
-        return self.kernel == 1 and self.stride == 1 and self.top == 0
-
-
-ROW = Window(1, 1, 1, 0)
+ROW = Axis(kernel=1, stride=1, dilation=1, before=0, after=0)
 
 
 @dataclass(frozen=True)
 class Operator:
-    """`number` in the graph; `inputs` without constants; `macs` of one output row."""
+    """`number` in the graph; `inputs` without constants; `rows` along time; `macs` of one output row."""
 
     number: int
     name: str
     inputs: tuple[int, ...]
     output: int
-    window: Window
+    rows: Axis
     macs: int
 
     @property
     def is_pool(self) -> bool:
-        return self.name in POOLS and not self.window.is_row
+        return self.name in POOLS and not self.rows.one_to_one
 
 
 class Network:
@@ -192,16 +176,24 @@ class Network:
         output = int(operator.outputs[0])
         for tensor in (*inputs, output):
             self._check_rows(tensor)
-        options, window = operator.builtinOptions, ROW
-        if name in CONVOLUTIONS:
-            if len(inputs) != 1:
-                raise _refused(f"the weights of {name} are not constant")
-            rows = self.shape(int(operator.inputs[1]))[1]
-            window = self._window(inputs[0], output, rows, options, options.dilationHFactor)
-        elif name in POOLS:
-            window = self._window(inputs[0], output, options.filterHeight, options, 1)
-        elif name == "CONCATENATION":
-            if options.axis % 4 not in (2, 3) or len(inputs) != len(operator.inputs):
+        slid = window(self._read.operators[number], operator.builtinOptions, self._read)
+        if name in CONVOLUTIONS and len(inputs) != 1:
+            raise _refused(f"the weights of {name} are not constant")
+        if slid is None:
+            self._check_row_by_row(number)
+        rows = slid.rows if slid else ROW
+        if rows.one_to_one and {self.height(t) for t in inputs} != {self.height(output)}:
+            raise _refused(f"{name} changes the number of rows")
+        macs = self._read.macs_of(self._read.operators[number]) // self.height(output)
+        return Operator(number, name, inputs, output, rows, macs)
+
+    def _check_row_by_row(self, number: int) -> None:
+        """Refuse an operator without a window whose rows depend on more than the rows in their place."""
+        operator, name = self.graph.operators[number], self.name(number)
+        inputs = self.activations(number)
+        if name == "CONCATENATION":
+            across = operator.builtinOptions.axis % 4 in (2, 3)
+            if not across or len(inputs) != len(operator.inputs):
                 raise _refused(
                     "CONCATENATION joins something else than columns or channels of one moment"
                 )
@@ -211,17 +203,6 @@ class Network:
                 raise _refused(f"the constant of {name} changes over time")
         elif name not in ELEMENTWISE:
             raise _refused(f"{name} may mix moments of time")
-        if window.is_row and {self.height(t) for t in inputs} != {self.height(output)}:
-            raise _refused(f"{name} changes the number of rows")
-        macs = self._read.macs_of(self._read.operators[number]) // self.height(output)
-        return Operator(number, name, inputs, output, window, macs)
-
-    def _window(self, source: int, output: int, kernel: int, options: Any, dilation: int) -> Window:
-        top = 0
-        if options.padding == schema.Padding.SAME:
-            reach = (self.height(output) - 1) * options.strideH + (kernel - 1) * dilation + 1
-            top = max(0, reach - self.height(source)) // 2
-        return Window(int(kernel), int(options.strideH), int(dilation), top)
 
 
 def _refused(reason: str) -> ModelError:

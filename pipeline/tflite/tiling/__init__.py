@@ -7,7 +7,7 @@ here along one axis, and by keeping rows where MCUNetV2 computes them again.
 
 The modules, each over those before it:
 
-window : which rows of its input an operator needs for which rows of its output
+rows : which rows of its input an operator needs for which rows of its output
 source : the model to tile, and what its operators allow
 schedule : a plan, and which rows each slab computes and reads by it
 rewrite : the schedule as a graph of operators, with the cuts, joins and borders between slabs

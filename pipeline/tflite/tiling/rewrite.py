@@ -13,9 +13,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.tflite import flatbuffer, memory_plan
 from pipeline.tflite.graph import POOLS, Graph, Operator, Tensor
+from pipeline.tflite.tiling.rows import Piece, needs, padding_for, require
 from pipeline.tflite.tiling.schedule import Plan, Rows, Scheduler
 from pipeline.tflite.tiling.source import Source
-from pipeline.tflite.tiling.window import Piece, Window, require
+from pipeline.tflite.windows import Window
 
 MOST_INPUTS = 10  # of a CONCATENATION in TFLite Micro
 
@@ -218,9 +219,9 @@ class Rewrite:
             self._emit(operator.name, inputs, [output], step)
             return output
         data, *constants = operator.inputs
-        piece = found_window.rows.needs(start, end, source.length(data))
+        piece = needs(found_window.rows, start, end, source.length(data))
         rows = self._between(data, number, piece.start, piece.end)
-        padding = found_window.padding_for(piece, end - start)
+        padding = padding_for(found_window, piece, end - start)
         if padding is None:
             require(
                 f"the border of a slab cuts the padded windows of {operator.name}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipeline.tflite.tiling.rows import needs
 from pipeline.tflite.tiling.source import Source
 
 
@@ -93,7 +94,7 @@ class Scheduler:
         for tensor in self._source.activations(step):
             wanted = rows
             if found:
-                piece = found.rows.needs(*rows, self._source.length(tensor))
+                piece = needs(found.rows, *rows, self._source.length(tensor))
                 wanted = (piece.start, piece.end)
             read[tensor] = _union(wanted, read.get(tensor))
 

@@ -2,8 +2,9 @@
 
 from pipeline.errors import ModelError
 from pipeline.tflite import flatbuffer, graph
-from pipeline.tflite.graph import CONVOLUTIONS, POOLS
-from pipeline.tflite.tiling.window import Window, blocks, require, window
+from pipeline.tflite.graph import CONVOLUTIONS
+from pipeline.tflite.tiling.rows import blocks, require
+from pipeline.tflite.windows import Window, window
 
 
 class Source:
@@ -31,7 +32,10 @@ class Source:
             for tensor in operator.inputs:
                 self.consumers.setdefault(tensor, []).append(step)
         self.input = self.graph.inputs[0]
-        self._windows = [self._window(step) for step in range(len(self.operators))]
+        self._windows = [
+            window(operator, raw.builtinOptions, self.graph)
+            for operator, raw in zip(self.graph.operators, self.operators, strict=True)
+        ]
         self._regions: dict[int, list[int]] = {}
 
     def _check_int8(self) -> None:
@@ -67,18 +71,6 @@ class Source:
         """The window of a convolution or pool, None for what works row by row."""
         return self._windows[step]
 
-    def _window(self, step: int) -> Window | None:
-        operator = self.graph.operators[step]
-        options = self.operators[step].builtinOptions
-        tensors = self.graph.tensors
-        if operator.name in CONVOLUTIONS:
-            height, width = tensors[operator.inputs[1]].shape[1:3]
-        elif operator.name in POOLS:
-            height, width = options.filterHeight, options.filterWidth
-        else:
-            return None
-        return window(operator.name, options, tensors[operator.inputs[0]].shape, (height, width))
-
     def region(self, until: int) -> list[int]:
         """The operators that `until` is computed by, in their order.
 
@@ -108,6 +100,6 @@ class Source:
         found = []
         for step in steps:
             found_window = self.window(step)
-            if found_window and found_window.rows.kernel > found_window.rows.stride:
+            if found_window and found_window.rows.reach > found_window.rows.stride:
                 found += [t for t in self.activations(step) if t != self.input and t not in found]
         return sorted(found, key=lambda tensor: self.producer[tensor])
