@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from conftest import TOY
-from test_gate import quantized_elsewhere
+from test_operators import quantized_elsewhere
 from tf_keras import layers
 
 from pipeline.errors import ModelError, SernetError
