@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory            # measures, and writes experiments/memory.json
 
-Memory depends on the shapes and not on the weights, so the network of params.yaml is measured with
-random ones; each variant is also held to the plain model's bits. `sernet memory` shows the table.
+Memory depends on the shapes and hardly on the weights, so the network of params.yaml is measured with
+random ones. `evaluate` holds each variant to the plain model's bits. `sernet memory` shows the table.
 """
 
 import json

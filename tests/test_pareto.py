@@ -49,7 +49,7 @@ def test_the_front_holds_what_no_cheaper_network_beats() -> None:
 
 
 def test_a_run_whose_board_had_it_tiled_stands_at_what_the_plain_graph_takes() -> None:
-    tiled = replace(ROWS["base"], variants={"plain": {"arena_bytes": 300_000}})
+    tiled = replace(ROWS["base"], evaluation={"variants": {"plain": {"arena_bytes": 300_000}}})
     assert pareto.point(ROWS["base"]).costs["arena_bytes"] == 100_000
     assert pareto.point(tiled).costs["arena_bytes"] == 300_000
 

@@ -15,6 +15,7 @@ from sklearn.metrics import recall_score
 
 from pipeline import paths, splits
 from pipeline.errors import SernetError
+from pipeline.mcu import boards
 from pipeline.reporting import ablation, experiments, memory, tables
 from pipeline.scoring import protocols
 
@@ -131,6 +132,31 @@ def test_a_row_that_was_not_run_says_so_and_one_that_was_has_both_protocols(fold
     assert all(f"### Table {n}" in text for n in (1, 2, 3, 4))
     of_peers = lines_with(text, "ours, int8: EMO-DB, 7 classes, 535 clips, leave one speaker out (emodb-ce-3s)")  # fmt: skip
     assert "| honest | 0.50 |" in of_peers[0]  # 495,464 bytes, of the file that was measured
+
+
+def test_a_run_is_shown_in_use_and_on_boards_as_it_was_evaluated(folder: Path) -> None:
+    small = {"arena_bytes": 1, "ram_bytes": 2, "flash_bytes": 3}
+    evaluation = {
+        "robustness": {
+            "clean": {"description": "as recorded", "ua": 61.5},
+            "noise": {"description": "in noise", "ua": 21.25},
+        },
+        "variants": {
+            "plain": {**small, "ram_bytes": 2**40},
+            "tiled": small,
+            "streaming": {"refused": "too short"},
+        },
+    }
+    (folder / "emodb-ce-3s" / "evaluation.json").write_text(json.dumps(evaluation))
+    rows, _ = experiments.read(folder)
+    head, _, *lines = tables.in_use(rows).splitlines()
+    assert head.endswith("| chance | as recorded | in noise |")
+    (line,) = lines
+    assert line.startswith("| emodb-ce-3s |") and line.endswith("| 14.3 | 61.50 | 21.25 |")
+    _, _, plain, tiled = tables.on_boards(rows).splitlines()
+    most = len(boards.load())
+    assert plain.endswith(f"| plain | 1 | {2**40:,} | 3 | 0 of {most} |")
+    assert tiled.endswith(f"| tiled | 1 | 2 | 3 | {most} of {most} |")
 
 
 def test_a_split_with_voices_on_both_sides_is_said_beside_every_score(folder: Path) -> None:

@@ -41,8 +41,7 @@ class Row:
     set : parameters that differ from params.yaml, by dotted name
     paper : `ua`, `wa`, `f1` in percent as the paper prints them, where it has this row
     metrics, params : of the committed run; None where it has not been run
-    variants : the ways in which its model can run, of `evaluation.json`; None likewise, and of a run
-        from before there were any but the plain one
+    evaluation : of the committed run, as `evaluate` wrote it then; older ones lack what is newer
     note : what has to be known of the committed run beside its parameters
     unseen : of a run that rests on choices made on some speakers, what the int8 model scores on the
         others; None where it rests on none, or has not been run
@@ -54,7 +53,7 @@ class Row:
     paper: dict[str, float] | None
     metrics: dict[str, Any] | None
     params: dict[str, Any] | None
-    variants: dict[str, Any] | None
+    evaluation: dict[str, Any] | None
     note: str
     unseen: "Unseen | None" = None
 
@@ -135,18 +134,15 @@ def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
             entry.get("paper"),
             json.loads(metrics.read_text("utf-8")) if done else None,
             yaml.load(params) if done else None,
-            _variants(folder / name) if done else None,
+            json.loads((folder / name / paths.EVALUATION.name).read_text("utf-8"))
+            if done
+            else None,
             entry.get("note", ""),
             Unseen.of(folder / name, yaml.load(paths.require(folder / ABLATION))["speakers"])
             if done and entry.get("chosen")
             else None,
         )
     return rows, [Peers(**entry) for entry in content["peers"]]
-
-
-def _variants(run: Path) -> dict[str, Any] | None:
-    found: dict[str, Any] = json.loads((run / paths.EVALUATION.name).read_text("utf-8"))
-    return found.get("variants")
 
 
 def queue(name: str, corpus_path: str | None) -> None:

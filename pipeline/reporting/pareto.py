@@ -48,7 +48,7 @@ def point(row: Row) -> Point:
     assert row.metrics is not None
     ships, model = row.metrics["int8"], row.metrics["model"]
     # All of the plain graph, whichever way the run's board asked for.
-    plain = (row.variants or {}).get("plain", row.metrics["mcu"])
+    plain = (row.evaluation or {}).get("variants", {}).get("plain", row.metrics["mcu"])
     costs = {"macs": model["macs"], "flash_bytes": model["flash_bytes"], "arena_bytes": plain["arena_bytes"]}  # fmt: skip
     ua = ships["ua"]
     return Point(row.name, ua, ships.get("ua_low", ua), ships.get("ua_high", ua), costs)

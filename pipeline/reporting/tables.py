@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from pipeline.errors import SernetError
+from pipeline.mcu import boards
 from pipeline.reporting.experiments import Peers, Row
 from pipeline.scoring.protocols import BEST_TEST_EPOCH, MODELS, PAPERS, SHIPS, protocol
 from pipeline.splits import KINDS
@@ -61,7 +62,7 @@ def results(rows: dict[str, Row]) -> str:
         )
     columns = [
         "run", "corpus", "epochs", "paper's protocol, float: UA % (95 %)", "honest, float: UA % (95 %)",
-        "**honest, int8 that ships: UA % (95 %)**", "the same, on speakers that no choice has seen", "MACs",
+        "**honest, int8 that ships: UA % (95 %)**", "the same, on speakers that no choice was scored on", "MACs",
         "file, bytes",
     ]  # fmt: skip
     return markdown(columns, lines, 7)
@@ -146,11 +147,45 @@ def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
     return markdown(["system", "protocol", "file, MB", "UA %", "WA %", "F1 %"], lines, 4)
 
 
+def in_use(rows: dict[str, Row]) -> str:
+    """UA of each run's int8 model behind the device's front end, under what happens to sound there."""
+    found = {name: (row.evaluation or {}).get("robustness", {}) for name, row in rows.items()}
+    titles = {key: of["description"] for run in found.values() for key, of in run.items()}
+    lines = []
+    for name, run in found.items():
+        if run:
+            cells = [_percent(run[key]["ua"]) if key in run else "" for key in titles]
+            chance = 100 / rows[name].corpus.classes
+            lines.append([name, rows[name].on, f"{chance:.1f}", *cells])
+    columns = ["run", "corpus", "chance", *titles.values()]
+    return markdown(columns, lines, 1 + len(titles))
+
+
+def on_boards(rows: dict[str, Row]) -> str:
+    """Memory of each run's model, each way that it can run, and how many boards hold it."""
+    known, lines = boards.load(), []
+    for row in rows.values():
+        for way, of in (row.evaluation or {}).get("variants", {}).items():
+            if "refused" in of:
+                continue
+            held = [key for key, board in known.items() if boards.fits(board, of["ram_bytes"], of["flash_bytes"])]  # fmt: skip
+            seconds = (row.params or {})["input_len"]
+            sizes = (f"{of[key]:,}" for key in ("arena_bytes", "ram_bytes", "flash_bytes"))
+            lines.append([row.name, f"{seconds:g} s", way, *sizes, f"{len(held)} of {len(known)}"])
+    columns = ["run", "clip", "variant", "arena, bytes", "RAM in all, bytes", "flash in all, bytes", "boards that hold it"]  # fmt: skip
+    return markdown(columns, lines, 4)
+
+
 def tables(rows: dict[str, Row], peers: list[Peers]) -> str:
-    """Tables 1 to 4 and each run's models, each under its heading."""
+    """Tables 1 to 4, then each run model by model, in use, and on boards, each under its heading."""
     parts = [f"### Table 1\n\n{table_1(rows)}"]
     parts += [f"### {p.table}: {p.corpus}\n\n{table_of_peers(p, rows)}" for p in peers]
     parts.append(f"### Each run, model by model\n\n{results_by_model(rows)}")
+    parts.append(
+        "### Each run in use\n\nUA in percent of the int8 model that ships behind the device's front end, honest "
+        f"protocol; chance is a guess at random.\n\n{in_use(rows)}"
+    )
+    parts.append(f"### Each run on the board\n\n{on_boards(rows)}")
     return "\n\n".join(parts)
 
 
