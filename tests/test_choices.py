@@ -47,11 +47,12 @@ def own_table(project: Path, folder: Path) -> None:
 def test_the_chain_with_every_other_choice_and_a_budget_that_stops_it(
     project: Path, tmp_path: Path
 ) -> None:
-    """A user's table, sessions left out, an inner speaker, log-mel with an FFT that the device lacks, focal
+    """A user's table, clips of another length, sessions left out, an inner speaker, log-mel with an FFT that the device lacks, focal
     loss, bfloat16."""
     own_table(project, tmp_path / "eigene Aufnahmen")
     (tmp_path / "pipeline").symlink_to(project / "pipeline")
     content = toy_content()
+    content["input_len"] = 0.7
     content["corpus"].update(name="csv", path=str(tmp_path / "eigene Aufnahmen"))
     content["split"].update(leave_out="session", inner_validation=True)
     content["features"].update(kind="log_mel", n_fft=1000)

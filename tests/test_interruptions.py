@@ -1,14 +1,10 @@
-"""Whatever interrupts a run, the next `dvc repro` ends with the bytes of an undisturbed one."""
+"""What ends a stage before its time leaves nothing half-written and nothing running."""
 
-import os
-import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,70 +14,13 @@ import pandas as pd
 import psutil
 import pytest
 import soundfile
-from conftest import ROOT, environment, new_project, results, shell
+from conftest import ROOT, environment, new_project, shell
 from ruamel.yaml import YAML
 
 from pipeline.errors import DiskFullError, SernetError
 from pipeline.outputs import staged
 
-KILLED = ["ingest", "features", "train", "quantize", "evaluate"]
 DEADLINE = 300  # seconds for a process that was told to end, on a busy machine
-
-
-class Run:
-    """`dvc repro` in a process group of its own, which does not outlive the block."""
-
-    def __init__(self, folder: Path) -> None:
-        self.dvc = subprocess.Popen(
-            ["dvc", "repro"], cwd=folder, env=environment(processes=2), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
-    def __enter__(self) -> "Run":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.dvc.pid, signal.SIGKILL)
-        self.dvc.communicate()
-
-    def wait_for(self, stage: str) -> None:
-        """Return when DVC has started `stage`."""
-        assert self.dvc.stdout is not None
-        for line in self.dvc.stdout:
-            if line.startswith(f"> python -m pipeline.{stage}"):
-                return
-        raise AssertionError(f"dvc repro ended before {stage}")
-
-    def processes(self) -> list[psutil.Process]:
-        """The stage, and the processes that it started."""
-        return psutil.Process(self.dvc.pid).children(recursive=True)
-
-
-def test_after_kills_anywhere_the_next_run_ends_like_an_undisturbed_one(
-    finished: Path, tmp_path: Path
-) -> None:
-    folder = new_project(tmp_path / "sernet")
-    chance = random.Random(0)
-    victims = ["dvc", "stage"] * len(KILLED)
-    for stage, victim in zip(KILLED, victims, strict=False):
-        with Run(folder) as run:
-            run.wait_for(stage)
-            try:
-                # At any moment: while it starts, works, writes, or hands over to DVC.
-                run.dvc.wait(chance.uniform(0, 8))
-            except subprocess.TimeoutExpired:
-                started = run.processes()
-                # Between two stages there is none to kill.
-                for process in started if victim == "stage" and started else [run.dvc]:
-                    process.kill()
-                run.dvc.wait(DEADLINE)
-                # What is left of a run would write into the next one's outputs.
-                _, left = psutil.wait_procs(started, DEADLINE)
-                assert left == []
-    shell("dvc repro", folder)
-    assert results(folder) == results(finished)
-    assert not list(folder.rglob(".*.partial"))
 
 
 # In DVC's place, a process that starts a stage and waits for it.

@@ -71,27 +71,13 @@ def test_a_second_run_reruns_nothing(done: Path) -> None:
     assert ran(shell("dvc repro", done).stdout) == []
 
 
-def test_input_len_reruns_what_depends_on_it_and_can_be_compared(done: Path) -> None:
-    output = shell("dvc exp run -S input_len=0.7 --name shorter", done).stdout
-    assert ran(output) == ["features", "train", "fold", "quantize", "convert", "evaluate", "export"]  # fmt: skip
-    changed = json.loads(shell("dvc params diff --json HEAD shorter", done).stdout)
-    assert changed["params.yaml"]["input_len"].items() >= {"old": 1, "new": 0.7}.items()
-    metrics = json.loads(shell("dvc metrics diff --json HEAD shorter", done).stdout)
-    assert metrics["metrics.json"]["mcu.arena_bytes"]["diff"] < 0
-    shell("dvc plots diff HEAD shorter", done)
-    assert "learning" in (done / "dvc_plots" / "index.html").read_text("utf-8")
-    assert "shorter" in shell("dvc exp show --csv", done).stdout
-    compared = shell("python -m pipeline compare HEAD shorter --model float", done).stdout
-    assert "18 clips, 3 speakers" in compared
-    assert max(len(line) for line in compared.splitlines()) <= 80
-    shell("git checkout -q . && dvc checkout -q", done)
-
-
-def test_another_board_never_retrains_and_a_small_one_is_over_budget(done: Path) -> None:
+def test_another_board_never_retrains_can_be_compared_and_a_small_one_is_over_budget(
+    done: Path,
+) -> None:
     (done / "boards.yaml").write_text(
         "tiny: {name: A tiny board, core: M0, mhz: 1, ram: 4096, flash: 65536, source: none}\n", "utf-8"
     )  # fmt: skip
-    output = shell("dvc exp run -S evaluate.board=tiny", done).stdout
+    output = shell("dvc exp run -S evaluate.board=tiny --name tiny", done).stdout
     assert ran(output) == ["evaluate", "export"]
     metrics = json.loads((done / "metrics.json").read_text())
     assert metrics["mcu"]["fits"] is False
@@ -100,6 +86,18 @@ def test_another_board_never_retrains_and_a_small_one_is_over_budget(done: Path)
     assert "A tiny board is too small: " in gate.stderr
     assert "bytes of RAM" in gate.stderr
     assert "too many" in gate.stdout
+
+    changed = json.loads(shell("dvc params diff --json HEAD tiny", done).stdout)
+    board = changed["params.yaml"]["evaluate.board"]
+    assert board.items() >= {"old": "stm32h743", "new": "tiny"}.items()
+    diff = json.loads(shell("dvc metrics diff --json HEAD tiny", done).stdout)
+    assert diff["metrics.json"]["mcu.ram_limit_bytes"]["diff"] == 4096 - 524_288
+    shell("dvc plots diff HEAD tiny", done)
+    assert "learning" in (done / "dvc_plots" / "index.html").read_text("utf-8")
+    assert "tiny" in shell("dvc exp show --csv", done).stdout
+    compared = shell("python -m pipeline compare HEAD tiny --model float", done).stdout
+    assert "18 clips, 3 speakers" in compared
+    assert max(len(line) for line in compared.splitlines()) <= 80
     shell("git checkout -q . && dvc checkout -q", done)
 
 

@@ -10,10 +10,24 @@ from pathlib import Path
 import boto3
 import psutil
 import pytest
-from conftest import HANGS, environment, ran, results, set_params, shell
+from conftest import HANGS, environment, hollow_project, ran, results, set_params
+from conftest import shell as real_shell
 from moto.server import ThreadedMotoServer
 
 SWEEP = {"shallow": 4096, "deep": 16384}  # bytes of stack
+
+
+def shell(command: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command where the stages are those of `hollow`."""
+    return real_shell(f"export PATH='{folder.parent}/bin':\"$PATH\"; {command}", folder, check)
+
+
+@pytest.fixture
+def hollow(tmp_path: Path) -> Path:
+    """A project whose stages are stand-ins, after `dvc repro`, committed: what is tested is DVC's part."""
+    folder = hollow_project(tmp_path / "sernet")
+    shell("dvc repro && git add -A && git commit -qm results", folder)
+    return folder
 
 
 def users_of(cache: Path) -> list[psutil.Process]:
@@ -54,19 +68,19 @@ def worked_off(folder: Path, cache: Path, workers: int) -> str:
     raise AssertionError(f"the queue is not worked off:\n{status}")
 
 
-def test_queued_sweeps_at_once_end_like_one_after_the_other(copied: Path, cache: Path) -> None:
-    twin = copied.with_name("twin")
-    shutil.copytree(copied, twin)
+def test_queued_sweeps_at_once_end_like_one_after_the_other(hollow: Path, cache: Path) -> None:
+    twin = hollow.with_name("twin")
+    shutil.copytree(hollow, twin)
     for name, stack in SWEEP.items():
-        shell(f"dvc exp run --queue --name {name} -S evaluate.stack_bytes={stack}", copied)
-    status = worked_off(copied, cache, workers=2)
+        shell(f"dvc exp run --queue --name {name} -S evaluate.stack_bytes={stack}", hollow)
+    status = worked_off(hollow, cache, workers=2)
     assert status.count("Success") == len(SWEEP), status
-    assert len(list((copied / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.out"))) == 2
+    assert len(list((hollow / ".dvc/tmp/exps/celery").glob("dvc-exp-worker-*.out"))) == 2
     for name, stack in SWEEP.items():
-        shell(f"dvc exp apply {name}", copied)
+        shell(f"dvc exp apply {name}", hollow)
         set_params(twin, evaluate__stack_bytes=stack)
         assert ran(shell("dvc repro", twin).stdout) == ["evaluate", "export"]
-        assert results(copied) == results(twin)
+        assert results(hollow) == results(twin)
 
 
 def test_two_runs_share_one_cache_without_harm(copied: Path, cache: Path) -> None:
@@ -78,8 +92,8 @@ def test_two_runs_share_one_cache_without_harm(copied: Path, cache: Path) -> Non
     ]
     assert [stage.wait() for stage in stages] == [0, 0]
     for folder in (copied, twin):
-        assert shell("dvc status features", folder).stdout.strip().endswith("up to date.")
-    assert "18 from the cache" in shell("python -m pipeline.features", copied).stdout
+        assert real_shell("dvc status features", folder).stdout.strip().endswith("up to date.")
+    assert "18 from the cache" in real_shell("python -m pipeline.features", copied).stdout
 
 
 @pytest.fixture
@@ -99,45 +113,45 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
 
 
 def test_a_colleague_pulls_results_and_experiments_and_reruns_nothing(
-    copied: Path, bucket: tuple[str, str], tmp_path: Path
+    hollow: Path, bucket: tuple[str, str], tmp_path: Path
 ) -> None:
     address, name = bucket
     shell(
         f"dvc remote add --default s3 s3://{name}/sernet && "
         f"dvc remote modify s3 endpointurl {address} && git commit -qam remote && "
         "git init -q --bare ../origin && git remote add origin ../origin && git push -q origin HEAD",
-        copied,
+        hollow,
     )
-    experiment = shell("dvc exp run --name stack -S evaluate.stack_bytes=4096", copied).stdout
+    experiment = shell("dvc exp run --name stack -S evaluate.stack_bytes=4096", hollow).stdout
     assert ran(experiment) == ["evaluate", "export"]
-    shell("dvc exp push origin stack", copied)
-    tried = results(copied)
-    shell("git checkout -q . && dvc checkout -q && dvc push", copied)
+    shell("dvc exp push origin stack", hollow)
+    tried = results(hollow)
+    shell("git checkout -q . && dvc checkout -q && dvc push", hollow)
 
     clone = tmp_path / "clone"
     shell(f"git clone -q origin '{clone}'", tmp_path)
     assert not (clone / "models/tflite").exists()
     shell("dvc pull", clone)
     assert "up to date" in shell("dvc repro", clone).stdout
-    assert results(clone) == results(copied)
+    assert results(clone) == results(hollow)
 
     shell("dvc exp pull origin stack && dvc exp apply stack", clone)
     assert ran(shell("dvc repro", clone).stdout) == []
     assert results(clone) == tried
-    assert results(clone)["metrics.json"] != results(copied)["metrics.json"]
+    assert results(clone)["metrics.json"] != results(hollow)["metrics.json"]
 
 
-def test_what_was_not_pushed_is_named(copied: Path, bucket: tuple[str, str]) -> None:
+def test_what_was_not_pushed_is_named(hollow: Path, bucket: tuple[str, str]) -> None:
     address, name = bucket
     shell(
         f"dvc remote add --default s3 s3://{name}/sernet && "
         f"dvc remote modify s3 endpointurl {address} && dvc push && rm -rf .dvc/cache data/features",
-        copied,
+        hollow,
     )
     s3 = boto3.client("s3", endpoint_url=address)
     for item in s3.list_objects_v2(Bucket=name)["Contents"]:
         s3.delete_object(Bucket=name, Key=item["Key"])
-    failed = shell("dvc pull", copied, check=False)
+    failed = shell("dvc pull", hollow, check=False)
     assert failed.returncode != 0
     assert "data/features" in failed.stderr
     assert "Traceback" not in failed.stderr
