@@ -1,5 +1,6 @@
 """Eight bits: no needless operator, no float tensor, and the same bits as on the device."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,14 +56,19 @@ def ptq() -> bytes:
     return converter.to_int8(folded(), X)
 
 
-def tune(toy: Params, body: str = "standard", **changes: object) -> tf_keras.Model:
+def fine_tuned(
+    toy: Params, body: str = "standard", on_epoch: Callable[[], object] = lambda: None, **changes: object
+) -> qat.Tuned:  # fmt: skip
     p = toy.quantize.model_copy(update=changes)
     network, targets = folded(body), teacher(body)
-    tuned = qat.fine_tune(
+    return qat.fine_tune(
         network.to_json(), network.get_weights(), Data(X, targets.argmax(axis=1)), targets, CLASSES,
-        p, seed=0, version="", on_epoch=lambda: None,
+        p, seed=0, version="", on_epoch=on_epoch,
     )  # fmt: skip
-    return qat.rebuild(network, tuned.weights)
+
+
+def tune(toy: Params, body: str = "standard", **changes: object) -> tf_keras.Model:
+    return qat.rebuild(folded(body), fine_tuned(toy, body, **changes).weights)
 
 
 def operators(content: bytes) -> dict[str, int]:
@@ -139,6 +145,22 @@ def test_fine_tuning_starts_badly_without_the_ranges(
     at_start = converter.to_int8(tune(toy, learning_rate=1e-12))
     labels = teacher().argmax(axis=1)
     assert fidelity(at_start, X, labels, teacher()).divergence > 0.002
+
+
+def test_fine_tuning_goes_as_long_and_towards_what_its_parameters_say(toy: Params) -> None:
+    epochs: list[int] = []
+    of_labels, of_teacher = (
+        fine_tuned(toy, on_epoch=lambda: epochs.append(1), distill=share, epochs=2)
+        for share in (0.0, 1.0)
+    )
+    assert len(of_labels.loss) == len(of_teacher.loss) == 2
+    assert len(epochs) == 4
+    pairs = zip(of_labels.weights, of_teacher.weights, strict=True)
+    assert not all(np.array_equal(one, other) for one, other in pairs)
+    # Cross-entropy of the probabilities that it starts at, with the labels and with themselves.
+    said = teacher()
+    assert of_labels.loss[0] == pytest.approx(-np.log(said.max(axis=1)).mean(), rel=0.02)
+    assert of_teacher.loss[0] == pytest.approx(-(said * np.log(said)).sum(axis=1).mean(), rel=0.02)
 
 
 def test_a_model_that_is_not_folded_is_refused(toy: Params) -> None:
