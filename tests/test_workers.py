@@ -207,8 +207,9 @@ def test_an_error_is_the_functions_own(
                 done.append(result)
         return done
 
-    for done in everywhere(cluster, monkeypatch, said):
-        assert done == [0, 1, 2][: len(done)]
+    alone, *beside = everywhere(cluster, monkeypatch, said)
+    assert alone == [0, 1, 2]
+    assert all(done == alone[: len(done)] for done in beside)
     # and the cluster goes on
     assert list(workers.run(fails, [(number,) for number in (5, 4)])) == [5, 4]
 
