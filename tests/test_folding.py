@@ -1,14 +1,22 @@
 """Folding: the same function without batch normalisation, found in the graph."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tf_keras
 from tf_keras import layers
 
+from pipeline import dataset, paths, splits
+from pipeline import fold as stage
+from pipeline.dataset import Dataset
 from pipeline.errors import ModelError
-from pipeline.models import folding, lightsernet
+from pipeline.models import files, folding, lightsernet
 from pipeline.models.folding import fold
 from pipeline.params import Params
+from pipeline.splits import Fold
 
 
 def randomise(model: tf_keras.Model) -> None:
@@ -107,3 +115,54 @@ def test_a_dense_layer_elsewhere_is_refused() -> None:
     model = tf_keras.Model(inputs, layers.Dense(3, name="elsewhere")(layers.Flatten()(inputs)))
     with pytest.raises(ModelError, match="elsewhere does not follow a global average"):
         folding.classifier_as_convolution(model)
+
+
+@pytest.fixture
+def folded_with(
+    toy: Params, write_params: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """The stage on two folds, each folded model with so much added to a bias of its classifier."""
+    monkeypatch.chdir(write_params().parent)
+    paths.FLOAT.mkdir(parents=True)
+    folds = [Fold("speaker-a", ["b0"], [], ["a0"]), Fold("speaker-b", ["a0"], [], ["b0"])]
+    for part in folds:
+        files.save(lightsernet.build(40, 24, 3, toy.model), paths.model(paths.FLOAT, part.name))
+    x = np.random.default_rng(0).standard_normal((2, 40, 24, 1)).astype(np.float32)
+    data = Dataset(["a0", "b0"], x, np.array([0, 1]), ["glad", "sad", "calm"], ["a", "b"])
+    monkeypatch.setattr(dataset, "load", lambda: data)
+    monkeypatch.setattr(splits, "read", lambda: folds)
+
+    def run(*added: float) -> None:
+        each = iter(added)
+
+        def moved(model: tf_keras.Model) -> tf_keras.Model:
+            folded = fold(model)
+            kernel, bias = folded.get_layer("emotion").get_weights()
+            bias[0] += next(each)
+            folded.get_layer("emotion").set_weights([kernel, bias])
+            return folded
+
+        monkeypatch.setattr(stage, "fold", moved)
+        stage.main()
+
+    return run
+
+
+def test_the_stage_measures_what_folding_changes_in_each_fold(
+    folded_with: Callable[..., None],
+) -> None:
+    folded_with(0.0, 1e-5)
+    report = json.loads(paths.FOLD_ERROR.read_text())
+    assert 0 <= report["folds"]["speaker-a"] < 1e-6 < report["folds"]["speaker-b"] < 1e-5
+    assert report["largest"] == report["folds"]["speaker-b"]
+    assert len(list(paths.FOLDED.iterdir())) == 2
+
+
+@pytest.mark.parametrize("added", [0.1, np.nan])
+def test_the_stage_stops_at_a_fold_whose_function_has_changed_and_writes_nothing(
+    folded_with: Callable[..., None], added: float
+) -> None:
+    with pytest.raises(ModelError, match="changes probabilities of fold speaker-b by"):
+        folded_with(0.0, added)
+    assert not paths.FOLD_ERROR.exists()
+    assert [file.name for file in Path("models").iterdir()] == ["float"]

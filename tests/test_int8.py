@@ -1,5 +1,6 @@
 """Eight bits: no needless operator, no float tensor, and the same bits as on the device."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,19 +14,20 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from conftest import TOY
 from test_folding import randomise
 
-from pipeline import evaluate, paths
+from pipeline import evaluate, paths, splits
 from pipeline.convert import fidelity
 from pipeline.dataset import Data
 from pipeline.errors import ModelError
 from pipeline.evaluate import round_to_float16
-from pipeline.mcu import runtimes
+from pipeline.mcu import equality, runtimes, stream
 from pipeline.mcu.arena import Micro, smallest
 from pipeline.mcu.runtimes import Disagreement
 from pipeline.models import lightsernet, qat
 from pipeline.models.folding import classifier_as_convolution, fold
 from pipeline.models.inference import predict
 from pipeline.params import Model, Params
-from pipeline.tflite import converter, flatbuffer, graph
+from pipeline.splits import Fold
+from pipeline.tflite import converter, flatbuffer, graph, streaming
 from pipeline.tflite.int8 import Int8Model, quantize
 
 CLASSES = 5
@@ -55,14 +57,19 @@ def ptq() -> bytes:
     return converter.to_int8(folded(), X)
 
 
-def tune(toy: Params, body: str = "standard", **changes: object) -> tf_keras.Model:
+def fine_tuned(
+    toy: Params, body: str = "standard", on_epoch: Callable[[], object] = lambda: None, **changes: object
+) -> qat.Tuned:  # fmt: skip
     p = toy.quantize.model_copy(update=changes)
     network, targets = folded(body), teacher(body)
-    tuned = qat.fine_tune(
+    return qat.fine_tune(
         network.to_json(), network.get_weights(), Data(X, targets.argmax(axis=1)), targets, CLASSES,
-        p, seed=0, version="", on_epoch=lambda: None,
+        p, seed=0, version="", on_epoch=on_epoch,
     )  # fmt: skip
-    return qat.rebuild(network, tuned.weights)
+
+
+def tune(toy: Params, body: str = "standard", **changes: object) -> tf_keras.Model:
+    return qat.rebuild(folded(body), fine_tuned(toy, body, **changes).weights)
 
 
 def operators(content: bytes) -> dict[str, int]:
@@ -139,6 +146,22 @@ def test_fine_tuning_starts_badly_without_the_ranges(
     at_start = converter.to_int8(tune(toy, learning_rate=1e-12))
     labels = teacher().argmax(axis=1)
     assert fidelity(at_start, X, labels, teacher()).divergence > 0.002
+
+
+def test_fine_tuning_goes_as_long_and_towards_what_its_parameters_say(toy: Params) -> None:
+    epochs: list[int] = []
+    of_labels, of_teacher = (
+        fine_tuned(toy, on_epoch=lambda: epochs.append(1), distill=share, epochs=2)
+        for share in (0.0, 1.0)
+    )
+    assert len(of_labels.loss) == len(of_teacher.loss) == 2
+    assert len(epochs) == 4
+    pairs = zip(of_labels.weights, of_teacher.weights, strict=True)
+    assert not all(np.array_equal(one, other) for one, other in pairs)
+    # Cross-entropy of the probabilities that it starts at, with the labels and with themselves.
+    said = teacher()
+    assert of_labels.loss[0] == pytest.approx(-np.log(said.max(axis=1)).mean(), rel=0.02)
+    assert of_teacher.loss[0] == pytest.approx(-(said * np.log(said)).sum(axis=1).mean(), rel=0.02)
 
 
 def test_a_model_that_is_not_folded_is_refused(toy: Params) -> None:
@@ -250,26 +273,47 @@ def test_the_comparison_notices_another_model(toy: Params, monkeypatch: pytest.M
     assert found.inner_tensors > found.outputs
 
 
+def test_a_comparison_of_no_clips_is_none() -> None:
+    with pytest.raises(ValueError, match="no clips to compare"):
+        runtimes.disagreement(ptq(), X[:0], 1 << 20)
+    with pytest.raises(ValueError, match="no clips to compare"):
+        equality.difference(ptq(), ptq(), X[:0], 1 << 20)
+    none = Int8Model(ptq()).quantized(X[:0])
+    with pytest.raises(ValueError, match="no clips to compare"):
+        stream.compare(ptq(), streaming.split(ptq()), none)
+
+
 @pytest.mark.parametrize("worst", [Disagreement(1, 0), Disagreement(0, 1)])
 def test_a_step_between_the_runtimes_in_one_fold_stops_the_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worst: Disagreement
 ) -> None:
-    folds = [SimpleNamespace(name=name, test=["a"]) for name in ("fold-1", "fold-2")]
+    folds = [
+        Fold("fold-1", ["c", "d"], ["e"], ["b", "a", "f"]),
+        Fold(splits.FINAL, ["d", "c", "b"], [], []),
+    ]
     for each in folds:
         (tmp_path / each.name).mkdir()
         (tmp_path / each.name / "model.tflite").write_bytes(ptq())
-    data = SimpleNamespace(x=X, rows=lambda clips: [0])
+    data = SimpleNamespace(x=X, rows=lambda clips: ["abcdef".index(clip) for clip in clips])
     arena = SimpleNamespace(arena=SimpleNamespace(bytes=0))
     measured = SimpleNamespace(deployed=SimpleNamespace(plain=arena))
     monkeypatch.setattr(paths, "TFLITE", tmp_path)
 
     def check(*found: Disagreement) -> dict[str, Disagreement]:
-        said = iter(found)
-        monkeypatch.setattr(evaluate, "disagreement", lambda *a: next(said))
-        return evaluate.check_runtimes(data, folds, measured, 1)
+        said, given = iter(found), []
+
+        def disagreement(content: bytes, x: np.ndarray, arena_bytes: int) -> Disagreement:
+            given.append(x)
+            return next(said)
+
+        monkeypatch.setattr(evaluate, "disagreement", disagreement)
+        try:
+            return evaluate.check_runtimes(data, folds, measured, 2)
+        finally:  # on what each fold tests; the final one tests nothing
+            np.testing.assert_array_equal(given, [X[[1, 0]], X[[3, 2]]])
 
     same = Disagreement(0, 0)
-    assert check(same, same) == {"fold-1": same, "fold-2": same}
+    assert check(same, same) == {"fold-1": same, splits.FINAL: same}
     with pytest.raises(ModelError, match="expected the same bits; compare the versions"):
         check(worst, same)
     dense = SimpleNamespace(histogram=lambda: {"FULLY_CONNECTED": 1})

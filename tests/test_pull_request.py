@@ -21,7 +21,7 @@ from pipeline.errors import MissingError, SernetError
 from pipeline.mcu import boards
 from pipeline.params import Gate
 from pipeline.reporting.differences import Report, changed, compare_revisions
-from pipeline.reporting.gate import breaches
+from pipeline.reporting.gate import breaches, thresholds, unjudged
 from pipeline.reporting.pull_request import MARKER, cell, code, render
 from pipeline.scoring import scores
 
@@ -284,6 +284,39 @@ def test_a_figure_that_is_none_never_passes(compared: Compared, name: str, value
     assert [line.partition(",")[0] for line in broken] == [
         f"metrics.json lacks {name.replace('__', '.')}"
     ]
+
+
+def test_macs_are_asked_of_a_change_where_they_have_a_limit(
+    compared: Compared, repository: Path
+) -> None:
+    none = {"params": 1000, "flash_bytes": 400_000}
+    lacking = compared(model=none)
+    assert breaches(lacking, GATE) == ["metrics.json lacks model.macs, expected a number: run `dvc repro`"]  # fmt: skip
+    assert breaches(lacking, Gate(ua_drop=2.0, macs_growth=None)) == []
+    assert unjudged(lacking) == []
+    shell("git checkout -q -b uncounted && git commit -qam uncounted && git checkout -q target", repository)  # fmt: skip
+    against_none = compared("uncounted", model__macs=10**9)
+    assert breaches(against_none, GATE) == []
+    assert unjudged(against_none) == ["MACs: uncounted has none"]
+
+
+def test_the_gate_is_what_the_changes_own_parameters_say(compared: Compared) -> None:
+    content = toy_content()
+    content["gate"] = {"ua_drop": 7.5, "macs_growth": 25.0}
+    report = compared(params=content)
+    assert thresholds(report.head) == Gate(ua_drop=7.5, macs_growth=25.0)
+    assert thresholds(report.base) == Gate(**toy_content()["gate"]) != thresholds(report.head)
+
+
+@pytest.mark.parametrize(
+    "gate", [None, {}, {"ua_drop": 2.0}, {"ua_drop": "two", "macs_growth": None}, [2.0]]
+)
+def test_a_change_without_thresholds_is_one_line_and_passes_by_none(
+    compared: Compared, gate: Any
+) -> None:
+    report = compared(params=toy_content() | {"gate": gate})
+    with pytest.raises(SernetError, match=r"^params.yaml of 'working tree' has no valid thresholds, .*$"):  # fmt: skip
+        thresholds(report.head)
 
 
 def test_metrics_that_the_predictions_do_not_give_never_pass(compared: Compared) -> None:

@@ -103,7 +103,12 @@ def test_the_papers_network_streams_within_the_limit_and_gives_the_same_bits(
     streamed = split(content)
     found = memory(streamed)
     assert found.total <= limit
-    assert found.total == found.activations + found.persistent + found.line_buffers + found.input
+    # What TFLite Micro counts of each part, where memory is ample, with a row of 40 bins.
+    counted = [Micro(part, 1 << 20).allocations() for part in (*streamed.parts, streamed.head)]
+    held = max(part["activations"] for part in counted) + sum(
+        part["persistent"] for part in counted
+    )
+    assert found.total - streamed.plan.line_bytes - 40 == pytest.approx(held, abs=4096)
     assert found.macs == found.plain_macs == graph.read(content).macs()
     assert found.flash_bytes <= len(content) + 2048
     assert compare(content, streamed, random_clips(1, content)) == same(1)

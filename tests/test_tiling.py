@@ -365,13 +365,29 @@ def test_a_model_that_fits_stays_as_it_is() -> None:
     assert tiling.auto(content, arena - 16).plan is None
 
 
+@cache
+def smallest() -> tiling.Tiled:
+    """The paper's network where nothing fits."""
+    return tiling.auto(family(184, 7, PAPER, 40), 1)
+
+
 def test_where_nothing_fits_the_arena_is_the_smallest() -> None:
     content = family(184, 7, PAPER, 40)
-    tiled = tiling.auto(content, 1)
+    tiled = smallest()
     assert 1 < tiled.costs.arena.bytes < tiled.plain.arena.bytes // 3
     asked = tiling.with_slabs(content, 4)
     assert asked.slabs == 4
     assert asked.costs.arena.bytes > tiled.costs.arena.bytes
+
+
+def test_where_much_fits_no_more_is_done_than_has_to_be() -> None:
+    content = family(184, 7, PAPER, 40)
+    limit = smallest().plain.arena.bytes * 3 // 4
+    tiled = tiling.auto(content, limit)
+    assert tiled.costs.arena.bytes <= limit
+    assert tiled.costs.macs == tiled.plain.macs == graph.read(content).macs()
+    assert 1 < tiled.slabs < smallest().slabs
+    assert len(tiled.content) < len(smallest().content)
 
 
 def test_the_table_has_before_and_after() -> None:

@@ -197,6 +197,65 @@ def test_bfloat16_trains_to_float32_weights(toy: Params) -> None:
     assert outcome.history[-1]["train_loss"] < outcome.history[0]["train_loss"]
 
 
+CHANGES: list[dict[str, object]] = [
+    {"mixup": 0.5}, {"hold_epochs": 1}, {"weight_decay": 0.5}, {"loss": "focal"},
+    {"label_smoothing": 0.3}, {"precision": "bfloat16"},
+]  # fmt: skip
+
+
+def test_what_the_recipe_says_reaches_the_weights(toy: Params) -> None:
+    unchanged = fit(toy, epochs_run=2)
+    assert [change for change in CHANGES if same(unchanged, fit(toy, epochs_run=2, **change))] == []
+
+
+def test_kernels_alone_decay(toy: Params) -> None:
+    network = lightsernet.build(40, 24, 3, quick(toy))
+    shifted = [weight + 0.1 for weight in network.get_weights()]  # a bias of zero decays to zero
+    stepped = []
+    for decay in (0.0, 0.5):
+        p = recipe(toy, weight_decay=decay, batch_size=len(clips(0)))
+        of_one_step = training._Training(clips(0), {}, 3, p, seed=1)
+        of_one_step.resume(training._Progress(shifted, shifted))
+        of_one_step.epoch()
+        stepped.append(of_one_step.progress.weights)
+    moved, left = set(), set()
+    for variable, plain, decayed in zip(network.weights, *stepped, strict=True):
+        of_its_kind = left if np.array_equal(plain, decayed) else moved
+        of_its_kind.add(variable.name.rpartition("/")[2])
+    assert moved == {"kernel:0"}
+    assert left == {"bias:0", "gamma:0", "beta:0", "moving_mean:0", "moving_variance:0"}
+
+
+def test_each_step_is_taken_at_the_schedules_rate(
+    toy: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = recipe(toy, schedule="one_cycle", epochs=2, warm_up_epochs=1.0, batch_size=16)
+    one = training._Training(clips(0), {}, 3, p, seed=1)
+    rates: list[float] = []
+
+    def step(*batch: np.ndarray) -> dict[str, float]:
+        rates.append(float(one._step.optimizer.learning_rate.numpy()))
+        return {"loss": 0.0, "accuracy": 0.0}
+
+    monkeypatch.setattr(one._step, "run", step)
+    one.epoch()
+    one.epoch()
+    assert rates == pytest.approx([schedule.learning_rate(k / 3, p.train) for k in range(6)])
+    assert len(set(rates)) == 6
+
+
+@pytest.mark.parametrize(("dropout", "values"), [(0.0, [1.0]), (0.3, [0.0, 1 / 0.7])])
+def test_dropout_leaves_out_its_share_and_keeps_the_mean(
+    toy: Params, dropout: float, values: list[float]
+) -> None:
+    p = toy.model.model_copy(update={"dropout": dropout})
+    mask = lightsernet.dropout_mask(2000, p, np.random.default_rng(0))
+    assert mask.shape == (2000, p.head_filters)
+    assert np.unique(mask).tolist() == pytest.approx(values)
+    # Of 24,000 draws; five standard deviations are 0.015.
+    assert np.mean(mask == 0) == pytest.approx(dropout, abs=0.015)
+
+
 def test_one_cycle_climbs_to_the_rate_and_falls_to_nothing(toy: Params) -> None:
     p = toy.train.model_copy(
         update={

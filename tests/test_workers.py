@@ -201,12 +201,15 @@ def test_an_error_is_the_functions_own(
     cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def said() -> list[int]:
-        done = []
+        done: list[int] = []
         with pytest.raises(ValueError, match="three"):
-            done += list(workers.run(fails, [(number,) for number in range(6)]))
+            for result in workers.run(fails, [(number,) for number in range(6)]):
+                done.append(result)
         return done
 
-    everywhere(cluster, monkeypatch, said)
+    alone, *beside = everywhere(cluster, monkeypatch, said)
+    assert alone == [0, 1, 2]
+    assert all(done == alone[: len(done)] for done in beside)
     # and the cluster goes on
     assert list(workers.run(fails, [(number,) for number in (5, 4)])) == [5, 4]
 

@@ -65,7 +65,11 @@ def difference(plain: bytes, rewritten: bytes, x: np.ndarray, arena_bytes: int) 
         They differ in the shape or in the scale of their input or output.
     MemoryError
         The rewritten model needs a larger arena.
+    ValueError
+        There are no clips.
     """
+    if len(x) == 0:
+        raise ValueError("no clips to compare, expected one or more")
     outputs = _steps(plain, rewritten, x, arena_bytes)
     before, after = (truncated(c, graph.read(c).last_convolution()) for c in (plain, rewritten))
     inner = _steps(before, after, x, arena_bytes)
@@ -97,4 +101,4 @@ def _largest(expected: np.ndarray, found: np.ndarray) -> int:
         raise ModelError(
             f"the two models differ in the shape of their output: {expected.shape[1:]} and {found.shape[1:]}"
         )
-    return int(np.abs(expected.astype(np.int16) - found).max(initial=0))
+    return int(np.abs(expected.astype(np.int16) - found).max())

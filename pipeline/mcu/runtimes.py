@@ -22,7 +22,14 @@ def disagreement(content: bytes, x: np.ndarray, arena_bytes: int) -> Disagreemen
 
     Outputs are compared in an arena of `arena_bytes`. The softmax at the end hides most errors
     before it, so the output of every operator is compared as well, in an arena that keeps them all.
+
+    Raises
+    ------
+    ValueError
+        There are no clips.
     """
+    if len(x) == 0:
+        raise ValueError("no clips to compare, expected one or more")
     model = Int8Model(content, keep_tensors=True)
     read = graph.read(content)
     in_arena = Micro(content, arena_bytes)

@@ -155,7 +155,14 @@ def compare(
     The undivided network runs in LiteRT's reference kernels, the parts in `runtime`, TFLite Micro
     with an arena for each part if not said otherwise. Rows are compared in every tensor that
     goes through a line buffer, the last convolution's among them: the softmax hides differences.
+
+    Raises
+    ------
+    ValueError
+        There are no clips.
     """
+    if len(clips) == 0:
+        raise ValueError("no clips to compare, expected one or more")
     made: dict[int, list[np.ndarray]] = {}
     stream = Stream(
         streamed, runtime or micro, lambda line, row: made.setdefault(line, []).append(row.copy())

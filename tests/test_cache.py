@@ -1,0 +1,184 @@
+"""What is kept between runs is recalled for the same data by the same code, and for no other."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import imports
+import numpy as np
+import pytest
+from conftest import ROOT
+from scipy.io import wavfile
+
+from pipeline import cache, dataset, params, quantize, splits, workers
+from pipeline.audio import front_end
+from pipeline.audio.front_end import CachedFrontEnd
+from pipeline.dataset import Data, Dataset
+from pipeline.models import files, folds, qat, training
+from pipeline.models.folds import Job
+from pipeline.models.qat import Tuned
+from pipeline.models.training import Recipe
+from pipeline.params import Params, Quantize
+from pipeline.splits import Fold
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of the test's own; what is computed is counted in this process."""
+    monkeypatch.setenv("SERNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(workers, "cpu_count", lambda: 1)
+
+
+def noise(seed: int) -> Data:
+    x = np.random.default_rng(seed).standard_normal((6, 40, 24, 1)).astype(np.float32)
+    return Data(x, np.arange(6) % 3)
+
+
+def test_other_clips_or_other_code_are_trained_though_the_seed_is_the_same(
+    toy: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+
+    def epoch(self: training._Training) -> None:
+        trained.append(1)
+        self.progress.history.append({"epoch": len(self.progress.history) + 1, "test_accuracy": 0.0})  # fmt: skip
+
+    monkeypatch.setattr(training._Training, "epoch", epoch)
+    recipe = Recipe(toy.sample_rate, toy.features, toy.model, toy.train, toy.augment)
+
+    def trainings(train: Data, validation: Data | None = None, test: Data | None = None) -> float:
+        trained.clear()
+        list(folds.train([Job("fold", lambda: (train, validation, test), seed=0)], 3, recipe))
+        return len(trained) / recipe.train.epochs
+
+    assert [trainings(noise(0)), trainings(noise(0))] == [1, 0]
+    assert [trainings(noise(1)), trainings(noise(0))] == [1, 0]
+    assert trainings(Data(noise(0).x, noise(0).y[::-1])) == 1
+    assert trainings(noise(0), noise(1)) == trainings(noise(0), noise(2)) == 1
+    assert trainings(noise(0), None, noise(1)) == trainings(noise(0), None, noise(2)) == 1
+    monkeypatch.setattr(folds, "code_version", lambda *modules, packages: "other code")
+    assert [trainings(noise(0)), trainings(noise(0))] == [1, 0]
+
+
+@pytest.fixture
+def tunings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """How many fine-tunings a fold costs."""
+    tuned: list[int] = []
+
+    def fine_tune(
+        folded_config: str, folded_weights: list[np.ndarray], train: Data, teacher: np.ndarray,
+        classes: int, p: Quantize, seed: int, version: str, on_epoch: Callable[[], object],
+    ) -> Tuned:  # fmt: skip
+        tuned.append(1)
+        return Tuned([], [])
+
+    monkeypatch.setattr(qat, "fine_tune", fine_tune)
+    folded = SimpleNamespace(to_json=lambda: "{}", get_weights=lambda: [np.zeros(1)])
+    monkeypatch.setattr(files, "load", lambda file: folded)
+
+    def run(p: Quantize, clips: Data, version: str = "", seed: int = 0, said: float = 0.5) -> int:
+        tuned.clear()
+        data = Dataset(list("abcdef"), clips.x, clips.y, ["glad", "sad"], list("xxxyyy"))
+        monkeypatch.setattr(dataset, "load", lambda: data)
+        monkeypatch.setattr(quantize, "predict", lambda model, x: np.full((len(x), 2), said))
+        quantize.tune(Fold("speaker-y", list("abc"), [], list("def")), p, seed, version)
+        return len(tuned)
+
+    return run
+
+
+def test_other_clips_or_other_code_are_fine_tuned_though_the_model_is_the_same(
+    toy: Params, tunings: Callable[..., int]
+) -> None:
+    p, clips = toy.quantize, noise(0)
+    assert [tunings(p, clips), tunings(p, clips)] == [1, 0]
+    assert tunings(p, noise(1)) == 1
+    assert tunings(p, Data(clips.x, clips.y[::-1])) == 1
+    assert tunings(p, clips, said=0.4) == 1
+    assert tunings(p, clips, seed=1) == 1
+    assert tunings(p.model_copy(update={"distill": 0.5}), clips) == 1
+    assert [tunings(p, clips, "other code"), tunings(p, clips, "other code")] == [1, 0]
+
+
+def test_features_are_computed_again_by_other_code(
+    toy: Params, tone: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wavfile.write(tmp_path / "clip.wav", 16000, tone)
+
+    def known() -> bool:
+        end = CachedFrontEnd(1.0, 16000, toy.features)
+        before = end.known(tmp_path / "clip.wav", "digest")
+        end(tmp_path / "clip.wav", "digest")
+        return before
+
+    assert [known(), known()] == [False, True]
+    monkeypatch.setattr(front_end, "code_version", lambda *modules, packages: "other code")
+    assert [known(), known()] == [False, True]
+
+
+class Asked(Exception):
+    """With the modules that a version was asked of."""
+
+
+def of_features(toy: Params) -> None:
+    CachedFrontEnd(1.0, 16000, toy.features)
+
+
+def of_training(toy: Params) -> None:
+    recipe = Recipe(toy.sample_rate, toy.features, toy.model, toy.train, toy.augment)
+    list(folds.train([], 3, recipe))
+
+
+def of_fine_tuning(toy: Params) -> None:
+    quantize.main()
+
+
+COMPUTE_NOTHING = {"pipeline/models/__init__.py", "pipeline/audio/__init__.py"}
+
+
+@pytest.mark.parametrize(
+    ("asks", "ask", "keeps"),
+    [
+        (front_end, of_features, "pipeline.audio.front_end"),
+        (folds, of_training, "pipeline.models.training"),
+        (quantize, of_fine_tuning, "pipeline.models.qat"),
+    ],
+)
+def test_the_code_that_a_key_stands_for_is_all_that_computes_the_result(
+    toy: Params, monkeypatch: pytest.MonkeyPatch,
+    asks: ModuleType, ask: Callable[[Params], None], keeps: str,
+) -> None:  # fmt: skip
+    def asked(*modules: ModuleType, packages: tuple[str, ...]) -> str:
+        raise Asked(*modules)
+
+    monkeypatch.setattr(asks, "code_version", asked)
+    monkeypatch.setattr(params, "select", lambda names: toy)
+    monkeypatch.setattr(splits, "read", list)
+    with pytest.raises(Asked) as caught:
+        ask(toy)
+    given = {Path(str(module.__file__)).relative_to(ROOT).as_posix() for module in caught.value.args}  # fmt: skip
+    computing = {file for file in imports.reached(keeps) if file.startswith(("pipeline/models/", "pipeline/audio/"))}  # fmt: skip
+    assert len(computing - COMPUTE_NOTHING) > 1
+    assert computing - COMPUTE_NOTHING <= given
+
+
+def test_a_version_follows_from_the_source_and_from_the_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions: dict[str, Any] = {"numpy": "1", "scipy": "1"}
+    monkeypatch.setattr(cache.importlib.metadata, "version", versions.__getitem__)
+    modules = [SimpleNamespace(__file__=str(tmp_path / f"{name}.py")) for name in "ab"]
+
+    def version() -> str:
+        return cache.code_version(*modules, packages=("numpy", "scipy"))
+
+    seen = []
+    for name, text in (("a", "x = 1"), ("b", "x = 1"), ("a", "x = 2"), ("b", "x = 2")):
+        (tmp_path / f"{name}.py").write_text(text)
+        if (tmp_path / "b.py").exists():
+            seen.append(version())
+    versions["scipy"] = "2"
+    seen.append(version())
+    assert len(set(seen)) == len(seen) == 4
+    assert version() == seen[-1]
