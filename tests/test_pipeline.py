@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 from conftest import ran, shell
+from test_honest import NEAR, probabilities
 
 from pipeline.tflite import graph, operators
 
@@ -101,7 +102,9 @@ def test_another_board_never_retrains_can_be_compared_and_a_small_one_is_over_bu
     shell("git checkout -q . && dvc checkout -q", done)
 
 
-def test_predict_prints_label_and_probabilities(done: Path, tmp_path: Path) -> None:
+def test_predict_prints_label_and_probabilities(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clip = next((done / "data/clips").glob("*Wa.wav"))
     y, rate = soundfile.read(clip)
     stereo = tmp_path / "zwei Kanäle.flac"
@@ -111,7 +114,10 @@ def test_predict_prints_label_and_probabilities(done: Path, tmp_path: Path) -> N
     assert one["probabilities"] == other["probabilities"]
     assert one["label"] == max(one["probabilities"], key=one["probabilities"].__getitem__)
     # The int8 model of the pipeline, on the features of the pipeline.
-    assert sum(one["probabilities"].values()) == pytest.approx(1, abs=0.02)
+    monkeypatch.chdir(done)
+    labels = json.loads(Path("models/tflite/final/model.json").read_text())["labels"]
+    (expected,) = probabilities("final", [clip.stem])
+    assert [one["probabilities"][label] for label in labels] == pytest.approx(expected, abs=NEAR)
     human = shell(f"python -m pipeline predict '{clip}'", done).stdout
     assert one["label"] in human
     assert max(len(line) for line in human.splitlines()[1:]) <= 80
