@@ -110,6 +110,7 @@ def describe(content: bytes, card: Card | None = None) -> Description:
     for step, operator in enumerate(read.operators):
         output = operator.outputs[0]
         window, field = windows[step], fields[output]
+        kernel, stride = receptive.pairs(window) if window else (None, None)
         frames = min(field.size[0], shape[1]) if field else None
         bins = min(field.size[1], shape[2]) if field else None
         layers.append(
@@ -117,8 +118,8 @@ def describe(content: bytes, card: Card | None = None) -> Description:
                 number=step + 1,
                 operator=operator.name,
                 shape=read.tensors[output].shape,
-                kernel=(window.rows.reach, window.columns.reach) if window else None,
-                stride=(window.rows.stride, window.columns.stride) if window else None,
+                kernel=kernel,
+                stride=stride,
                 params=sum(prod(read.tensors[n].shape) for n in weights[step]),
                 macs=read.macs_of(operator),
                 receptive_field=field.size if field else None,

@@ -22,7 +22,7 @@ ROWS = "rows.yaml"
 ABLATION = "ablation.yaml"
 KEPT = (paths.METRICS, paths.PREDICTIONS, paths.EVALUATION)
 # Parameters that change neither what is learnt nor what is scored.
-ELSEWHERE = ("corpus.path", "validate.", "evaluate.", "export.")
+ELSEWHERE = ("corpus.path", "validate.", "evaluate.")
 
 
 @dataclass(frozen=True)

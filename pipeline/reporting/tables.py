@@ -165,13 +165,22 @@ def on_boards(rows: dict[str, Row]) -> str:
     """Memory of each run's model, each way that it can run, and how many boards hold it."""
     known, lines = boards.load(), []
     for row in rows.values():
-        for way, of in (row.evaluation or {}).get("variants", {}).items():
+        if row.evaluation is None or row.params is None:
+            continue
+        for way, of in row.evaluation.get("variants", {}).items():
             if "refused" in of:
                 continue
             held = [key for key, board in known.items() if boards.fits(board, of["ram_bytes"], of["flash_bytes"])]  # fmt: skip
-            seconds = (row.params or {})["input_len"]
             sizes = (f"{of[key]:,}" for key in ("arena_bytes", "ram_bytes", "flash_bytes"))
-            lines.append([row.name, f"{seconds:g} s", way, *sizes, f"{len(held)} of {len(known)}"])
+            lines.append(
+                [
+                    row.name,
+                    f"{row.params['input_len']:g} s",
+                    way,
+                    *sizes,
+                    f"{len(held)} of {len(known)}",
+                ]
+            )
     columns = ["run", "clip", "variant", "arena, bytes", "RAM in all, bytes", "flash in all, bytes", "boards that hold it"]  # fmt: skip
     return markdown(columns, lines, 4)
 

@@ -85,7 +85,7 @@ def fields(content: bytes, read: Graph) -> list[Field | None]:
         shape = read.tensors[sources[0]].shape
         for output in operator.outputs:
             if slid is not None:
-                found[output] = met.through(*_pairs(slid))
+                found[output] = met.through(*pairs(slid))
             elif operator.name in POINTWISE:
                 found[output] = met
             elif operator.name == "STRIDED_SLICE":
@@ -105,7 +105,7 @@ def fields(content: bytes, read: Graph) -> list[Field | None]:
     return found
 
 
-def _pairs(slid: Window) -> tuple[Pair, Pair]:
+def pairs(slid: Window) -> tuple[Pair, Pair]:
     """Kernel, dilation spanned, and stride."""
     return (slid.rows.reach, slid.columns.reach), (slid.rows.stride, slid.columns.stride)
 
