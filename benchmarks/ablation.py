@@ -38,7 +38,7 @@ from pipeline.models.training import Recipe
 from pipeline.outputs import staged
 from pipeline.params import Params
 from pipeline.paths import CLIPS
-from pipeline.reporting import ablation
+from pipeline.reporting import ablation, revisions
 from pipeline.reporting.ablation import Plan
 from pipeline.tflite import converter, graph
 
@@ -134,12 +134,16 @@ def chosen(plan: Plan, done: ablation.Results, corpus: str, named: list[str]) ->
     Raises
     ------
     SernetError
-        The plan has no such variant.
+        The plan has no such variant, or it is what the first one is.
     """
     if unknown := [name for name in named if name not in plan.variants]:
         raise SernetError(f"no variant {listed(unknown)} in {ablation.PLAN}, expected some of {listed(plan.variants)}")  # fmt: skip
+    if had := [name for name in named if plan.has(corpus, name)]:
+        raise SernetError(f"{listed(had)} is what {plan.first} of {corpus} is, expected a variant that changes something")  # fmt: skip
     return named or [
-        name for name in plan.variants if ablation.result(plan, done, corpus, name) is None
+        name
+        for name in plan.variants
+        if not plan.has(corpus, name) and ablation.result(plan, done, corpus, name) is None
     ]
 
 
@@ -154,7 +158,11 @@ def main() -> None:
     rows = development(manifest.read(), plan, name)
     for variant in chosen(plan, ablation.read(), name, arguments.variants):
         p = plan.params(name, variant)
-        measured = {"key": plan.key(name, variant), **measure(rows, plan.speakers, p, plan.seeds)}
+        measured = {
+            "key": plan.key(name, variant),
+            "commit": revisions.read("HEAD").commit,
+            **measure(rows, plan.speakers, p, plan.seeds),
+        }
         done = ablation.read()
         done.setdefault(name, {})[variant] = measured
         with staged(ablation.RESULTS) as (file,):

@@ -18,7 +18,7 @@ from pipeline import params
 from pipeline.errors import SernetError
 from pipeline.models import lightsernet
 from pipeline.params import Params
-from pipeline.reporting import ablation, tables
+from pipeline.reporting import ablation, experiments, tables
 from pipeline.reporting.ablation import Plan
 
 PLAN = Plan(
@@ -71,11 +71,40 @@ def test_what_was_measured_with_other_defaults_counts_as_not_run(
 
 def test_the_plan_can_be_run_and_every_variant_changes_something(write_params: Any) -> None:
     plan = ablation.plan(ROOT / ablation.PLAN)
-    keys = {plan.key(corpus, variant) for corpus in plan.corpora for variant in plan.variants}
-    assert len(keys) == len(plan.corpora) * len(plan.variants)
-    for corpus in plan.corpora:
-        seen = [plan.params(corpus, variant).model_dump_json() for variant in plan.variants]
-        assert len(set(seen)) == len(plan.variants)
+    changing = {
+        corpus: [name for name in plan.variants if not plan.has(corpus, name)]
+        for corpus in plan.corpora
+    }
+    assert {name for names in changing.values() for name in names} == set(plan.variants)
+    keys = [plan.key(corpus, name) for corpus, names in changing.items() for name in names]
+    assert len(set(keys)) == len(keys)
+    for corpus, names in changing.items():
+        seen = {plan.params(corpus, name).model_dump_json() for name in names}
+        assert len(seen) == len(names)
+
+
+def test_variants_in_the_mix_start_from_the_recipe_of_the_run(write_params: Any) -> None:
+    plan = ablation.plan(ROOT / ablation.PLAN)
+    rows, _ = experiments.read(ROOT / experiments.FOLDER)
+    for corpus in ("emodb4", "emodb2s"):
+        recipe = params.load(changes=rows[f"{corpus}-small-lifter"].set)
+        parts = ablation.MEASURED_WITH
+        mix = plan.params(f"{corpus}-mix", "base")
+        assert mix.model_dump(include=parts) == recipe.model_dump(include=parts)
+
+
+def test_a_variant_that_the_first_has_already_is_not_run_and_says_so() -> None:
+    recipe = {"clips": 24, "classes": 2, "set": {"augment.mixup": 0.3}}
+    plan = replace(PLAN, corpora={**PLAN.corpora, "mix": recipe}, base={"augment.mixup": 0.1})
+    assert plan.params("mix", "base").augment.mixup == 0.3
+    assert plan.params("one", "base").augment.mixup == 0.1
+    assert runner.chosen(plan, {}, "mix", []) == ["base", "wide"]
+    assert runner.chosen(plan, {}, "one", []) == ["base", "mixup", "wide"]
+    with pytest.raises(SernetError, match="mixup is what base of mix is, expected a variant that"):
+        runner.chosen(plan, {}, "mix", ["mixup"])
+    lines = ablation.table(plan, {}).splitlines()
+    assert lines[2] == "| base |  | not run | not run | not run |"
+    assert lines[3] == "| mixup | `augment.mixup 0.3` | not run | not run | as the first |"
 
 
 def test_the_document_says_what_was_measured() -> None:

@@ -31,8 +31,9 @@ class Plan:
     speakers : those that choices are made on, of every corpus
     seeds : each variant is trained once with each
     corpora : of each, how it is told from the others (`clips`, `classes`), and `set`, its parameters
-        by dotted name; with `learn_from` set to `all`, speakers that choices are not made on are
-        learnt from as well
+        by dotted name, which go over the base's; with `learn_from` set to `all`, speakers that choices
+        are not made on are learnt from as well. One corpus may be there more than once, so that the
+        variants start from more than one recipe
     base : parameters that all variants start from
     variants : what each sets; the first sets nothing, and the others are held to it
     """
@@ -45,11 +46,22 @@ class Plan:
 
     def changes(self, corpus: str, variant: str) -> dict[str, Any]:
         """What differs from params.yaml, by dotted name."""
-        return {**self.corpora[corpus]["set"], **self.base, **self.variants[variant]}
+        return {**self.base, **self.corpora[corpus]["set"], **self.variants[variant]}
 
     def params(self, corpus: str, variant: str) -> Params:
         """What this variant is trained with; what the plan leaves alone is as in params.yaml."""
         return params.load(changes=self.changes(corpus, variant))
+
+    @property
+    def first(self) -> str:
+        """The variant that the others are held to."""
+        return next(iter(self.variants))
+
+    def has(self, corpus: str, variant: str) -> bool:
+        """Whether what this variant would change is so from the start."""
+        return variant != self.first and self.params(corpus, variant) == self.params(
+            corpus, self.first
+        )
 
     def key(self, corpus: str, variant: str) -> str:
         """Stands for all that a result of this variant depends on, but the code."""
@@ -77,9 +89,8 @@ def result(planned: Plan, done: Results, corpus: str, variant: str) -> dict[str,
 def table(planned: Plan, done: Results) -> str:
     """A line per variant: UA on the development speakers of each corpus in percent, and against the first.
 
-    What was measured by another plan counts as not run.
+    What was measured by another plan counts as not run; what the first has already, is not to be run.
     """
-    base = next(iter(planned.variants))
 
     def found(corpus: str, variant: str) -> float | None:
         measured = result(planned, done, corpus, variant)
@@ -90,11 +101,16 @@ def table(planned: Plan, done: Results) -> str:
         settings = ", ".join(f"{name} {value}" for name, value in changes.items())
         cells = [variant, f"`{settings}`" if settings else ""]
         for corpus in planned.corpora:
-            ua, of_base = found(corpus, variant), found(corpus, base)
+            if planned.has(corpus, variant):
+                cells.append("as the first")
+                continue
+            ua, of_base = found(corpus, variant), found(corpus, planned.first)
             if ua is None:
                 cells.append(NOT_RUN)
                 continue
-            against = "" if of_base is None or variant == base else f" ({ua - of_base:+.2f})"
+            against = (
+                "" if of_base is None or variant == planned.first else f" ({ua - of_base:+.2f})"
+            )
             cells.append(f"{ua:.2f}{against}")
         lines.append(cells)
     return markdown(["variant", "sets", *planned.corpora], lines, len(planned.corpora))
