@@ -42,6 +42,19 @@ def test_what_a_mac_leaves_beside_each_file_is_passed_over(
     assert corpora.find(name, folder, tmp_path) == before
 
 
+@pytest.mark.parametrize("name", ["emodb", "ravdess"])
+def test_a_recordings_ending_may_be_in_capitals(
+    emodb_folder: Path, ravdess: Path, tmp_path: Path, name: str
+) -> None:
+    folder = {"emodb": emodb_folder, "ravdess": ravdess}[name]
+    before = corpora.find(name, folder, tmp_path)
+    for file in list(folder.rglob("*.wav")):
+        file.rename(file.with_suffix(".WAV"))
+    renamed = corpora.find(name, folder, tmp_path)
+    assert [clip.id for clip in renamed] == [clip.id for clip in before]
+    assert all(clip.file.is_file() for clip in renamed)
+
+
 def test_an_unknown_emotion_letter_is_named(emodb_folder: Path, tmp_path: Path) -> None:
     (emodb_folder / "wav" / "03a01Fa.wav").rename(emodb_folder / "wav" / "03a01Xa.wav")
     with pytest.raises(CorpusError, match=r"03a01Xa\.wav: unknown emotion letter 'X'"):

@@ -7,6 +7,7 @@ raises CorpusError where the corpus is not what it should be.
 """
 
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
@@ -34,6 +35,16 @@ class Clip:
     session: str = ""
     subset: str = ""
     paper_key: str = ""
+
+
+def wavs(files: Iterable[Path]) -> list[Path]:
+    """The recordings among `files`, in order, however their ending is spelt.
+
+    Hidden ones are none: macOS puts one beside each file on a disk that is not its own.
+    """
+    return sorted(
+        file for file in files if file.suffix.lower() == ".wav" and not file.name.startswith(".")
+    )
 
 
 def _module(name: str) -> ModuleType:

@@ -7,7 +7,7 @@ the emotion's German name, a letter of version.
 import re
 from pathlib import Path
 
-from pipeline.corpora import Clip
+from pipeline.corpora import Clip, wavs
 from pipeline.errors import CorpusError, listed
 
 EMOTIONS = {
@@ -44,11 +44,7 @@ def read_name(file: Path) -> tuple[str, str]:
 def find(path: Path, workspace: Path) -> list[Clip]:
     """The clips in `path/wav`, or in `path` itself."""
     folder = path / "wav" if (path / "wav").is_dir() else path
-    files = sorted(
-        file
-        for file in folder.glob("*")
-        if file.suffix.lower() == ".wav" and not file.name.startswith(".")
-    )
+    files = wavs(folder.glob("*"))
     if not files:
         raise CorpusError(
             f"no EMO-DB at corpus.path: looked for wav files in {path / 'wav'} and {path}; {HOW_TO_GET}"

@@ -7,7 +7,7 @@ repetition, actor. Only audio alone (03) of speech (01) is read; songs and films
 import re
 from pathlib import Path
 
-from pipeline.corpora import Clip
+from pipeline.corpora import Clip, wavs
 from pipeline.errors import CorpusError, listed
 
 EMOTIONS = {
@@ -38,7 +38,7 @@ TREE = """\
 
 def find(path: Path, workspace: Path) -> list[Clip]:
     """The clips of speech in `path`, at any depth."""
-    files = sorted(file for file in path.rglob("*.wav") if not file.name.startswith("."))
+    files = wavs(path.rglob("*"))
     if not files:
         raise CorpusError(
             f"no RAVDESS at corpus.path: no wav file in {path}; it is free for research "

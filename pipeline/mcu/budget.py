@@ -15,7 +15,8 @@ class Line:
     """One thing that takes memory.
 
     `measured` bytes were read off the real thing (TFLite Micro, a file); `computed` ones were added
-    up from the sizes of their parts, and nothing was run in just so many; `allowed for` ones are a parameter, since they depend on the user's program.
+    up from the sizes of their parts, and nothing was run in just so many; `allowed for` ones are a
+    parameter, since they depend on the user's program.
     """
 
     name: str

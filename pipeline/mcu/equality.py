@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import ModelError
+from pipeline.mcu import require_clips
 from pipeline.mcu.arena import Micro
 from pipeline.tflite import flatbuffer, graph, memory_plan
 from pipeline.tflite.int8 import Int8Model
@@ -68,8 +69,7 @@ def difference(plain: bytes, rewritten: bytes, x: np.ndarray, arena_bytes: int) 
     ValueError
         There are no clips.
     """
-    if len(x) == 0:
-        raise ValueError("no clips to compare, expected one or more")
+    require_clips(x)
     outputs = _steps(plain, rewritten, x, arena_bytes)
     before, after = (truncated(c, graph.read(c).last_convolution()) for c in (plain, rewritten))
     inner = _steps(before, after, x, arena_bytes)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.mcu import require_clips
 from pipeline.mcu.arena import Micro
 from pipeline.tflite import graph
 from pipeline.tflite.int8 import Int8Model
@@ -28,8 +29,7 @@ def disagreement(content: bytes, x: np.ndarray, arena_bytes: int) -> Disagreemen
     ValueError
         There are no clips.
     """
-    if len(x) == 0:
-        raise ValueError("no clips to compare, expected one or more")
+    require_clips(x)
     model = Int8Model(content, keep_tensors=True)
     read = graph.read(content)
     in_arena = Micro(content, arena_bytes)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.mcu import require_clips
 from pipeline.mcu.arena import ALIGNMENT, Micro, allocations
 from pipeline.tflite import flatbuffer
 from pipeline.tflite.int8 import Int8Model
@@ -79,8 +80,8 @@ class Memory:
 def arena(content: bytes) -> PartArena:
     """An arena in which a part is set up and runs; a part may have some to spare.
 
-    The smallest is not searched for: TFLite Micro does not check all of its temporary memory while it sets a
-    model up, and some arenas that are too small end the process.
+    The smallest is not searched for: TFLite Micro does not check all of its temporary memory while
+    it sets a model up, and some arenas that are too small end the process.
 
     Raises
     ------
@@ -161,8 +162,7 @@ def compare(
     ValueError
         There are no clips.
     """
-    if len(clips) == 0:
-        raise ValueError("no clips to compare, expected one or more")
+    require_clips(clips)
     made: dict[int, list[np.ndarray]] = {}
     stream = Stream(
         streamed, runtime or micro, lambda line, row: made.setdefault(line, []).append(row.copy())

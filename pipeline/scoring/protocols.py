@@ -9,10 +9,8 @@ MODELS = {
     SHIPS: "int8, ships",
     PAPERS: "float, paper's protocol",
 }
-BEST_TEST_EPOCH = "best test epoch"
-
-
 HONEST = "honest"
+BEST_TEST_EPOCH = "best test epoch"
 
 
 def protocol(key: str) -> str:

@@ -117,9 +117,8 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """Whether the difference is more than chance, as the end of a sentence."""
-        least = 2.0 ** (
-            1 - self.speakers
-        )  # of all exchanges, none and all give the largest difference
+        # Of all exchanges, none and all give the largest difference.
+        least = 2.0 ** (1 - self.speakers)
         if least >= LEVEL:
             return (
                 f"not to be told from chance at the {100 * LEVEL:g} % level by {self.speakers} speakers, of whom no p is below "
