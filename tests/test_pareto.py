@@ -3,6 +3,8 @@
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
+import numpy as np
+import pytest
 from conftest import ROOT
 
 from pipeline.reporting import ablation, experiments, pareto
@@ -72,8 +74,20 @@ def test_the_picture_has_each_run_at_its_cost_and_its_score() -> None:
     circles = {(mark.get("cx"), mark.get("cy")) for mark in drawn.iter(f"{svg}circle")}
     # By hand: 300 pixels are 110 % of the dearest, 220 pixels the 10 points from 75 down to 65.
     assert circles == {("136.4", "110.0"), ("272.7", "132.0")}
+    # The axis ends at 2.2 million: a step of half a million is the first to need fewer than six.
+    ticks = {text.text: text.get("x") for text in drawn.iter(f"{svg}text")}
+    assert (ticks["500 k"], ticks["2000 k"]) == ("68", "273")
     front = next(iter(drawn.iter(f"{svg}polyline")))
     assert len(front.get("points", "").split()) == 1  # the wide one costs more and is worse
+
+
+@pytest.mark.parametrize("most", [7.7, 12, 599, 60_500, 542_300, 175_000_000])
+def test_an_axis_has_a_few_round_values_and_reaches_nearly_its_end(most: float) -> None:
+    ticks = pareto._ticks(most)
+    assert 3 <= len(ticks) <= 6
+    assert ticks[0] == 0 and most - ticks[1] < ticks[-1] <= most
+    assert len({*np.diff(ticks)}) == 1
+    assert str(ticks[1]).rstrip("0") in {"1", "2", "5"}
 
 
 def test_of_what_was_tried_the_networks_alone_are_drawn() -> None:

@@ -1,5 +1,6 @@
 """Runs and tried networks against what they cost: pictures with the Pareto front."""
 
+import math
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -105,6 +106,13 @@ def _drawn(title: str, of_corpus: dict[str, list[Point]]) -> str:
     )
 
 
+def _ticks(most: float) -> list[int]:
+    """Round values from 0 to `most`, three to six of them."""
+    power = 10 ** int(math.log10(most / 5))
+    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if most / step < 6)
+    return list(range(0, int(most) + 1, step))
+
+
 def _panel(points: list[Point], cost: str) -> dict[str, Any]:
     """Places in pixels within one plot."""
     most = 1.1 * max(each.costs[cost] for each in points)
@@ -139,8 +147,8 @@ def _panel(points: list[Point], cost: str) -> dict[str, Any]:
         "points": marks,
         "front": [placed(each) for each in front(points, cost)],
         "x_ticks": [
-            {"x": round(WIDTH * share), "said": f"{most * share / unit:.0f} {name}"}
-            for share in (0, 0.25, 0.5, 0.75, 1)
+            {"x": round(WIDTH * value / most), "said": f"{value / unit:.0f} {name}"}
+            for value in _ticks(most)
         ],
         "y_ticks": [{"y": y(value), "said": value} for value in range(low, high + 1, STEP)],
     }
