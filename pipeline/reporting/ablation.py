@@ -59,9 +59,7 @@ class Plan:
 
     def has(self, corpus: str, variant: str) -> bool:
         """Whether what this variant would change is so from the start."""
-        return variant != self.first and self.params(corpus, variant) == self.params(
-            corpus, self.first
-        )
+        return variant != self.first and self.key(corpus, variant) == self.key(corpus, self.first)
 
     def key(self, corpus: str, variant: str) -> str:
         """Stands for all that a result of this variant depends on, but the code."""
@@ -82,8 +80,8 @@ def read(file: Path = RESULTS) -> Results:
 
 def result(planned: Plan, done: Results, corpus: str, variant: str) -> dict[str, Any] | None:
     """What was measured of a variant; None where nothing was, or by another plan."""
-    found = done.get(corpus, {}).get(variant, {})
-    return found if found.get("key") == planned.key(corpus, variant) else None
+    found = done.get(corpus, {}).get(variant)
+    return found if found and found["key"] == planned.key(corpus, variant) else None
 
 
 def table(planned: Plan, done: Results) -> str:
@@ -91,26 +89,33 @@ def table(planned: Plan, done: Results) -> str:
 
     What was measured by another plan counts as not run; what the first has already, is not to be run.
     """
-
-    def found(corpus: str, variant: str) -> float | None:
-        measured = result(planned, done, corpus, variant)
-        return None if measured is None else float(measured["ua"])
-
+    columns = [_column(planned, corpus, done.get(corpus, {})) for corpus in planned.corpora]
     lines = []
     for variant, changes in planned.variants.items():
         settings = ", ".join(f"{name} {value}" for name, value in changes.items())
-        cells = [variant, f"`{settings}`" if settings else ""]
-        for corpus in planned.corpora:
-            if planned.has(corpus, variant):
-                cells.append("as the first")
-                continue
-            ua, of_base = found(corpus, variant), found(corpus, planned.first)
-            if ua is None:
-                cells.append(NOT_RUN)
-                continue
-            against = (
-                "" if of_base is None or variant == planned.first else f" ({ua - of_base:+.2f})"
-            )
-            cells.append(f"{ua:.2f}{against}")
-        lines.append(cells)
+        cells = [column[variant] for column in columns]
+        lines.append([variant, f"`{settings}`" if settings else "", *cells])
     return markdown(["variant", "sets", *planned.corpora], lines, len(planned.corpora))
+
+
+def _column(planned: Plan, corpus: str, measured: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What the table says of each variant on one corpus."""
+    keys = {variant: planned.key(corpus, variant) for variant in planned.variants}
+    ua = {
+        variant: found["ua"]
+        for variant, found in measured.items()
+        if found["key"] == keys.get(variant)
+    }
+    of_first = ua.get(planned.first)
+
+    def cell(variant: str) -> str:
+        if variant == planned.first:
+            return NOT_RUN if of_first is None else f"{of_first:.2f}"
+        if keys[variant] == keys[planned.first]:
+            return "as the first"
+        if variant not in ua:
+            return NOT_RUN
+        against = "" if of_first is None else f" ({ua[variant] - of_first:+.2f})"
+        return f"{ua[variant]:.2f}{against}"
+
+    return {variant: cell(variant) for variant in planned.variants}
