@@ -18,7 +18,8 @@ from typing import Any
 from joblib import Memory
 
 # What cannot be kept, on a full disk say, is computed again; here, and in each process that imports this.
-warnings.filterwarnings("ignore", "Unable to cache to disk")
+# joblib's file that tells git to ignore the folder is the least of it.
+warnings.filterwarnings("ignore", r"Unable to (cache to disk|write .*\.gitignore)")
 
 
 def cached(function: Callable[..., Any], ignore: Iterable[str] = ()) -> Any:

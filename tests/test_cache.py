@@ -1,5 +1,7 @@
 """What is kept between runs is recalled for the same data by the same code, and for no other."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -182,3 +184,20 @@ def test_a_version_follows_from_the_source_and_from_the_packages(
     seen.append(version())
     assert len(set(seen)) == len(seen) == 4
     assert version() == seen[-1]
+
+
+def test_what_cannot_be_kept_is_computed_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").symlink_to(tmp_path / "nowhere" / "file")  # to write it is an error
+    kept = (
+        f"from joblib import Memory; print(Memory({str(tmp_path)!r}, verbose=0).cache(len)('abc'))"
+    )
+
+    def run(code: str) -> tuple[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return done.stdout, done.stderr
+
+    said, warned = run(kept)
+    assert said == "3\n" and "Unable to write" in warned
+    assert run(f"import pipeline.cache; {kept}") == ("3\n", "")
