@@ -89,7 +89,7 @@ def table(planned: Plan, done: Results) -> str:
 
     What was measured by another plan counts as not run; what the first has already, is not to be run.
     """
-    columns = [_column(planned, corpus, done.get(corpus, {})) for corpus in planned.corpora]
+    columns = [_column(planned, done, corpus) for corpus in planned.corpora]
     lines = []
     for variant, changes in planned.variants.items():
         settings = ", ".join(f"{name} {value}" for name, value in changes.items())
@@ -98,24 +98,18 @@ def table(planned: Plan, done: Results) -> str:
     return markdown(["variant", "sets", *planned.corpora], lines, len(planned.corpora))
 
 
-def _column(planned: Plan, corpus: str, measured: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _column(planned: Plan, done: Results, corpus: str) -> dict[str, str]:
     """What the table says of each variant on one corpus."""
-    keys = {variant: planned.key(corpus, variant) for variant in planned.variants}
-    ua = {
-        variant: found["ua"]
-        for variant, found in measured.items()
-        if found["key"] == keys.get(variant)
-    }
-    of_first = ua.get(planned.first)
+    first = result(planned, done, corpus, planned.first)
 
     def cell(variant: str) -> str:
-        if variant == planned.first:
-            return NOT_RUN if of_first is None else f"{of_first:.2f}"
-        if keys[variant] == keys[planned.first]:
+        if planned.has(corpus, variant):
             return "as the first"
-        if variant not in ua:
+        found = result(planned, done, corpus, variant)
+        if found is None:
             return NOT_RUN
-        against = "" if of_first is None else f" ({ua[variant] - of_first:+.2f})"
-        return f"{ua[variant]:.2f}{against}"
+        if first is None or variant == planned.first:
+            return f"{found['ua']:.2f}"
+        return f"{found['ua']:.2f} ({found['ua'] - first['ua']:+.2f})"
 
     return {variant: cell(variant) for variant in planned.variants}
