@@ -1,7 +1,7 @@
 """What each part of the recipe is worth, on speakers that are set apart for choosing.
 
     dvc repro ingest                          # of the corpus that params.yaml names
-    python -m benchmarks.ablation emodb4      # trains, and writes experiments/ablation.json
+    python -m benchmarks.ablation emodb4      # one column: trains, and writes experiments/ablation.json
     python -m benchmarks.ablation emodb4 mixup masks    # these alone, measured or not
 
 Each variant of experiments/ablation.yaml trains float models that leave out one of the development
@@ -40,6 +40,7 @@ from pipeline.params import Params
 from pipeline.paths import CLIPS
 from pipeline.reporting import ablation, revisions
 from pipeline.reporting.ablation import Plan
+from pipeline.reporting.experiments import Corpus
 from pipeline.tflite import converter, graph
 
 CALIBRATION = 100  # clips
@@ -104,31 +105,31 @@ def measure(rows: pd.DataFrame, speakers: list[str], p: Params, seeds: list[int]
     }
 
 
-def development(rows: pd.DataFrame, plan: Plan, corpus: str) -> pd.DataFrame:
+def development(rows: pd.DataFrame, plan: Plan, start: str) -> pd.DataFrame:
     """The clips that a choice may read.
 
     Raises
     ------
     SernetError
-        The plan has no such corpus, or `rows` are not of it.
+        The plan has no such start, or `rows` are not of its corpus.
     """
-    if corpus not in plan.corpora:
-        raise SernetError(f"no corpus {corpus!r} in {ablation.PLAN}, expected one of {listed(plan.corpora)}")  # fmt: skip
-    found = {"clips": len(rows), "classes": rows["label"].nunique()}
-    expected = {name: plan.corpora[corpus][name] for name in found}
+    if start not in plan.starts:
+        raise SernetError(f"no column {start!r} in {ablation.PLAN}, expected one of {listed(plan.starts)}")  # fmt: skip
+    corpus, classes = plan.starts[start].corpus, rows["label"].nunique()
+    minutes = round(float(rows["seconds"].sum()) / 60, 1)
     missing = sorted(set(plan.speakers) - set(rows["speaker"]))
-    if found != expected or missing:
+    if missing or not corpus.is_of(len(rows), classes, minutes):
         raise SernetError(
-            f"{corpus} has {expected}, but what was ingested has {found}"
+            f"{start} is on {corpus.name} ({corpus}), but what was ingested has {Corpus('', len(rows), classes, minutes)}"
             + (f" and lacks the speakers {listed(missing)}" if missing else "")
             + ": set corpus.name and corpus.path in params.yaml, then run `dvc repro ingest`"
         )
-    if plan.corpora[corpus].get("learn_from") == "all":
+    if plan.starts[start].learn_from == "all":
         return rows
     return rows[rows["speaker"].isin(plan.speakers)].reset_index(drop=True)
 
 
-def chosen(plan: Plan, done: ablation.Results, corpus: str, named: list[str]) -> list[str]:
+def chosen(plan: Plan, done: ablation.Results, start: str, named: list[str]) -> list[str]:
     """The variants to measure: those that are named, else those that were not measured by this plan.
 
     Raises
@@ -138,29 +139,32 @@ def chosen(plan: Plan, done: ablation.Results, corpus: str, named: list[str]) ->
     """
     if unknown := [name for name in named if name not in plan.variants]:
         raise SernetError(f"no variant {listed(unknown)} in {ablation.PLAN}, expected some of {listed(plan.variants)}")  # fmt: skip
-    if had := [name for name in named if plan.has(corpus, name)]:
-        raise SernetError(f"{listed(had)} is what {plan.first} of {corpus} is, expected a variant that changes something")  # fmt: skip
+    column = plan.column(done, start)
+    if had := [name for name in named if column.has(name)]:
+        raise SernetError(f"{listed(had)} is what {plan.first} of {start} is, expected a variant that changes something")  # fmt: skip
     return named or [
-        name
-        for name in plan.variants
-        if not plan.has(corpus, name) and ablation.result(plan, done, corpus, name) is None
+        name for name in plan.variants if not column.has(name) and column.result(name) is None
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("corpus", help="a corpus of experiments/ablation.yaml, ingested before")
+    parser.add_argument(
+        "start", help="a column of experiments/ablation.yaml, whose corpus was ingested before"
+    )
     parser.add_argument(
         "variants", nargs="*", help="some of its variants; else those not measured yet"
     )
     arguments = parser.parse_args()
-    name, plan = arguments.corpus, ablation.plan()
+    name, plan = arguments.start, ablation.plan()
     rows = development(manifest.read(), plan, name)
+    # Now: this is the code that was imported, whatever is committed while it trains.
+    commit = revisions.commit_of("HEAD")
     for variant in chosen(plan, ablation.read(), name, arguments.variants):
         p = plan.params(name, variant)
         measured = {
             "key": plan.key(name, variant),
-            "commit": revisions.read("HEAD").commit,
+            "commit": commit,
             **measure(rows, plan.speakers, p, plan.seeds),
         }
         done = ablation.read()

@@ -19,14 +19,15 @@ from pipeline.errors import SernetError
 from pipeline.models import lightsernet
 from pipeline.params import Params
 from pipeline.reporting import ablation, experiments, tables
-from pipeline.reporting.ablation import Plan
+from pipeline.reporting.ablation import Plan, Start
+from pipeline.reporting.experiments import Corpus
 
 PLAN = Plan(
     speakers=["a", "b"],
     seeds=[0],
-    corpora={
-        "one": {"clips": 24, "classes": 2, "set": {}},
-        "other": {"clips": 9, "classes": 2, "set": {}},
+    starts={
+        "one": Start(Corpus("one corpus", 24, 2, 0.8), {}),
+        "other": Start(Corpus("another", 9, 2), {}),
     },
     base={},
     variants={"base": {}, "mixup": {"augment.mixup": 0.3}, "wide": {"model.head_filters": 9}},
@@ -49,7 +50,8 @@ def test_what_was_measured_by_another_plan_counts_as_not_run() -> None:
         replace(PLAN, base={"train.epochs": 3}),
         replace(PLAN, seeds=[0, 1]),
         replace(PLAN, speakers=["a"]),
-        replace(PLAN, corpora={"one": {"clips": 25, "classes": 2, "set": {}}}),
+        replace(PLAN, starts={"one": Start(Corpus("one corpus", 25, 2, 0.8), {})}),
+        replace(PLAN, starts={"one": replace(PLAN.starts["one"], learn_from="all")}),
         replace(PLAN, base={"split.inner_validation": True}),
     ):
         assert "0.00" not in ablation.table(other, DONE)
@@ -71,12 +73,13 @@ def test_what_was_measured_with_other_defaults_counts_as_not_run(
 
 def test_the_plan_can_be_run_and_every_variant_changes_something(write_params: Any) -> None:
     plan = ablation.plan(ROOT / ablation.PLAN)
+    columns = {start: plan.column({}, start) for start in plan.starts}
     changing = {
-        corpus: [name for name in plan.variants if not plan.has(corpus, name)]
-        for corpus in plan.corpora
+        start: [name for name in plan.variants if not column.has(name)]
+        for start, column in columns.items()
     }
     assert {name for names in changing.values() for name in names} == set(plan.variants)
-    keys = [plan.key(corpus, name) for corpus, names in changing.items() for name in names]
+    keys = [columns[start].keys[name] for start, names in changing.items() for name in names]
     assert len(set(keys)) == len(keys)
     for corpus, names in changing.items():
         seen = {plan.params(corpus, name).model_dump_json() for name in names}
@@ -94,8 +97,8 @@ def test_variants_in_the_mix_start_from_the_recipe_of_the_run(write_params: Any)
 
 
 def test_a_variant_that_the_first_has_already_is_not_run_and_says_so() -> None:
-    recipe = {"clips": 24, "classes": 2, "set": {"augment.mixup": 0.3}}
-    plan = replace(PLAN, corpora={**PLAN.corpora, "mix": recipe}, base={"augment.mixup": 0.1})
+    recipe = replace(PLAN.starts["one"], set={"augment.mixup": 0.3})
+    plan = replace(PLAN, starts={**PLAN.starts, "mix": recipe}, base={"augment.mixup": 0.1})
     assert plan.params("mix", "base").augment.mixup == 0.3
     assert plan.params("one", "base").augment.mixup == 0.1
     assert runner.chosen(plan, {}, "mix", []) == ["base", "wide"]
@@ -126,9 +129,9 @@ def test_what_is_named_is_measured_and_else_what_is_missing() -> None:
 
 def test_what_was_measured_is_of_the_plan() -> None:
     plan = ablation.plan(ROOT / ablation.PLAN)
-    for corpus, results in ablation.read(ROOT / ablation.RESULTS).items():
-        for variant, result in results.items():
-            assert result["key"] == plan.key(corpus, variant)
+    for start, results in ablation.read(ROOT / ablation.RESULTS).items():
+        column = plan.column({start: results}, start)
+        assert [column.result(variant) for variant in results] == list(results.values())
 
 
 def test_only_development_speakers_are_read(
@@ -148,7 +151,7 @@ def test_only_development_speakers_are_read(
                 if speaker != "c":  # of the third there is no sound: to read it is an error
                     wavfile.write(tmp_path / f"data/clips/{clip}.wav", 16000, sound)
                 rows.append({"clip": clip, "sha256": clip, "label": label, "speaker": speaker})
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(seconds=2.0)
     chosen = runner.development(table, PLAN, "one")
     found = runner.measure(chosen, PLAN.speakers, toy, [0, 1])
     assert len(found["ua_of_seeds"]) == 2
@@ -165,11 +168,11 @@ def test_speakers_that_no_choice_may_score_are_learnt_from_where_the_plan_says_s
     toy: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = pd.DataFrame(
-        [(s, label, f"{s}{label}") for s in "abc" for label in ("glad", "sad")],
-        columns=["speaker", "label", "clip"],
+        [(s, label, f"{s}{label}", 2.0) for s in "abc" for label in ("glad", "sad")],
+        columns=["speaker", "label", "clip", "seconds"],
     )
-    named = {**PLAN.corpora["one"], "clips": 6}
-    plan = replace(PLAN, corpora={"one": {**named, "learn_from": "all"}, "other": named})
+    named = Start(Corpus("six clips", 6, 2), {})
+    plan = replace(PLAN, starts={"one": replace(named, learn_from="all"), "other": named})
     assert plan.key("one", "base") != plan.key("other", "base")
     # The label is all there is to see.
     x = np.zeros((6, 61, 40, 1), np.float32)
@@ -214,16 +217,20 @@ def test_an_epoch_is_chosen_on_the_next_development_speaker_and_on_no_other() ->
 
 
 @pytest.mark.parametrize(
-    ("corpus", "plan", "said"),
+    ("start", "plan", "seconds", "said"),
     [
-        ("other", PLAN, "other has {'clips': 9, 'classes': 2}, but what was ingested has {'clips': 24,"),
-        ("none", PLAN, "no corpus 'none' in experiments/ablation.yaml, expected one of one, other"),
-        ("one", replace(PLAN, speakers=["a", "z"]), "and lacks the speakers z: set corpus.name"),
+        ("other", PLAN, 2.0, "other is on another (9 clips in 2 classes), but what was ingested has 24 clips"),
+        # As many clips of as many classes, but cut.
+        ("one", PLAN, 1.0, "(24 clips in 2 classes, 0.8 minutes), but what was ingested has 24 clips in 2 classes, 0.4 minutes: set"),
+        ("none", PLAN, 2.0, "no column 'none' in experiments/ablation.yaml, expected one of one, other"),
+        ("one", replace(PLAN, speakers=["a", "z"]), 2.0, "and lacks the speakers z: set corpus.name"),
     ],
 )  # fmt: skip
-def test_another_corpus_than_was_asked_for_is_refused(corpus: str, plan: Plan, said: str) -> None:
+def test_another_corpus_than_was_asked_for_is_refused(
+    start: str, plan: Plan, seconds: float, said: str
+) -> None:
     clips = [(speaker, label) for speaker in "abc" for label in ("glad", "sad") for _ in range(4)]
     rows = pd.DataFrame(clips, columns=["speaker", "label"])
-    assert set(runner.development(rows, PLAN, "one")["speaker"]) == {"a", "b"}
+    assert set(runner.development(rows.assign(seconds=2.0), PLAN, "one")["speaker"]) == {"a", "b"}
     with pytest.raises(SernetError, match=re.escape(said)):
-        runner.development(rows, plan, corpus)
+        runner.development(rows.assign(seconds=seconds), plan, start)

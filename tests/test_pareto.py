@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from pipeline.reporting import ablation, experiments, pareto
-from pipeline.reporting.ablation import Plan
+from pipeline.reporting.ablation import Plan, Start
 from pipeline.reporting.experiments import Corpus, Row
 from pipeline.reporting.pareto import Point
 
@@ -92,7 +92,7 @@ def test_an_axis_has_a_few_round_values_and_reaches_nearly_its_end(most: float) 
 
 def test_of_what_was_tried_the_networks_alone_are_drawn() -> None:
     plan = Plan(
-        ["a"], [0], {"one": {"set": {}}, "other": {"set": {}}}, {},
+        ["a"], [0], dict.fromkeys(("one", "other"), Start(Corpus("one", 9, 3), {})), {},
         {"base": {}, "narrow": {"model.head_filters": 9}, "mixup": {"augment.mixup": 0.3}},
     )  # fmt: skip
     costs = {"macs": 1_000_000, "flash_bytes": 2000, "arena_bytes": 300}

@@ -10,6 +10,8 @@ from ruamel.yaml import YAML
 
 from pipeline import params, paths
 from pipeline.params import Params
+from pipeline.reporting import experiments
+from pipeline.reporting.experiments import Corpus
 from pipeline.reporting.tables import NOT_RUN, markdown
 
 PLAN = Path("experiments/ablation.yaml")
@@ -25,91 +27,122 @@ Results = dict[str, dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
+class Start:
+    """What a column of the table starts from.
+
+    corpus : what it is measured on
+    set : its parameters by dotted name, which go over the plan's base
+    learn_from : `all`, where the speakers that choices are not made on are learnt from as well
+    """
+
+    corpus: Corpus
+    set: dict[str, Any]
+    learn_from: str | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is to be tried.
 
     speakers : those that choices are made on, of every corpus
     seeds : each variant is trained once with each
-    corpora : of each, how it is told from the others (`clips`, `classes`), and `set`, its parameters
-        by dotted name, which go over the base's; with `learn_from` set to `all`, speakers that choices
-        are not made on are learnt from as well. One corpus may be there more than once, so that the
-        variants start from more than one recipe
+    starts : the table's columns; one corpus may be there more than once, so that the variants start
+        from more than one recipe
     base : parameters that all variants start from
     variants : what each sets; the first sets nothing, and the others are held to it
     """
 
     speakers: list[str]
     seeds: list[int]
-    corpora: dict[str, dict[str, Any]]
+    starts: dict[str, Start]
     base: dict[str, Any]
     variants: dict[str, dict[str, Any]]
 
-    def changes(self, corpus: str, variant: str) -> dict[str, Any]:
+    def changes(self, start: str, variant: str) -> dict[str, Any]:
         """What differs from params.yaml, by dotted name."""
-        return {**self.base, **self.corpora[corpus]["set"], **self.variants[variant]}
+        return {**self.base, **self.starts[start].set, **self.variants[variant]}
 
-    def params(self, corpus: str, variant: str) -> Params:
+    def params(self, start: str, variant: str) -> Params:
         """What this variant is trained with; what the plan leaves alone is as in params.yaml."""
-        return params.load(changes=self.changes(corpus, variant))
+        return params.load(changes=self.changes(start, variant))
 
     @property
     def first(self) -> str:
         """The variant that the others are held to."""
         return next(iter(self.variants))
 
-    def has(self, corpus: str, variant: str) -> bool:
-        """Whether what this variant would change is so from the start."""
-        return variant != self.first and self.key(corpus, variant) == self.key(corpus, self.first)
-
-    def key(self, corpus: str, variant: str) -> str:
+    def key(self, start: str, variant: str) -> str:
         """Stands for all that a result of this variant depends on, but the code."""
-        used = self.params(corpus, variant).model_dump(mode="json", include=MEASURED_WITH)
-        parts = (self.speakers, self.seeds, self.corpora[corpus], used)
+        used = self.params(start, variant).model_dump(mode="json", include=MEASURED_WITH)
+        of = self.starts[start]
+        parts = (self.speakers, self.seeds, str(of.corpus), of.learn_from, used)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def column(self, done: Results, start: str) -> "Column":
+        keys = {variant: self.key(start, variant) for variant in self.variants}
+        return Column(self.first, keys, done.get(start, {}))
+
+
+@dataclass(frozen=True)
+class Column:
+    """What was measured from one start, by variant.
+
+    first : the variant that the others are held to
+    keys : of the plan, by variant
+    measured : what there is, by this plan or by another
+    """
+
+    first: str
+    keys: dict[str, str]
+    measured: dict[str, dict[str, Any]]
+
+    def has(self, variant: str) -> bool:
+        """Whether what this variant would change is so from the start."""
+        return variant != self.first and self.keys[variant] == self.keys[self.first]
+
+    def result(self, variant: str) -> dict[str, Any] | None:
+        """What was measured of a variant; None where nothing was, or by another plan."""
+        found = self.measured.get(variant)
+        return found if found and found["key"] == self.keys[variant] else None
+
+    def cell(self, variant: str) -> str:
+        """UA in percent, and against the first; or why there is none."""
+        if self.has(variant):
+            return "as the first"
+        found, first = self.result(variant), self.result(self.first)
+        if found is None:
+            return NOT_RUN
+        if first is None or variant == self.first:
+            return f"{found['ua']:.2f}"
+        return f"{found['ua']:.2f} ({found['ua'] - first['ua']:+.2f})"
 
 
 def plan(file: Path = PLAN) -> Plan:
-    return Plan(**YAML(typ="safe").load(paths.require(file)))
+    """What `file` says; the corpora that it names are those of the named runs beside it."""
+    content = YAML(typ="safe").load(paths.require(file))
+    known = experiments.corpora(file.parent)
+    starts = {
+        name: Start(**{**entry, "corpus": known[entry["corpus"]]})
+        for name, entry in content.pop("starts").items()
+    }
+    return Plan(**content, starts=starts)
 
 
 def read(file: Path = RESULTS) -> Results:
-    """Of each corpus, by variant, what `benchmarks.ablation` measured; empty before the first run."""
+    """Of each start, by variant, what `benchmarks.ablation` measured; empty before the first run."""
     done: Results = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return done
 
 
-def result(planned: Plan, done: Results, corpus: str, variant: str) -> dict[str, Any] | None:
-    """What was measured of a variant; None where nothing was, or by another plan."""
-    found = done.get(corpus, {}).get(variant)
-    return found if found and found["key"] == planned.key(corpus, variant) else None
-
-
 def table(planned: Plan, done: Results) -> str:
-    """A line per variant: UA on the development speakers of each corpus in percent, and against the first.
+    """A line per variant: UA on the development speakers in percent, and against the first.
 
     What was measured by another plan counts as not run; what the first has already, is not to be run.
     """
-    columns = [_column(planned, done, corpus) for corpus in planned.corpora]
+    columns = [planned.column(done, start) for start in planned.starts]
     lines = []
     for variant, changes in planned.variants.items():
         settings = ", ".join(f"{name} {value}" for name, value in changes.items())
-        cells = [column[variant] for column in columns]
+        cells = [column.cell(variant) for column in columns]
         lines.append([variant, f"`{settings}`" if settings else "", *cells])
-    return markdown(["variant", "sets", *planned.corpora], lines, len(planned.corpora))
-
-
-def _column(planned: Plan, done: Results, corpus: str) -> dict[str, str]:
-    """What the table says of each variant on one corpus."""
-    first = result(planned, done, corpus, planned.first)
-
-    def cell(variant: str) -> str:
-        if planned.has(corpus, variant):
-            return "as the first"
-        found = result(planned, done, corpus, variant)
-        if found is None:
-            return NOT_RUN
-        if first is None or variant == planned.first:
-            return f"{found['ua']:.2f}"
-        return f"{found['ua']:.2f} ({found['ua'] - first['ua']:+.2f})"
-
-    return {variant: cell(variant) for variant in planned.variants}
+    return markdown(["variant", "sets", *planned.starts], lines, len(planned.starts))

@@ -25,13 +25,30 @@ KEPT = (paths.METRICS, paths.PREDICTIONS, paths.EVALUATION)
 ELSEWHERE = ("corpus.path", "validate.", "evaluate.")
 
 
+MINUTES_ASTRAY = 0.2  # two decodings of one corpus may end some samples apart in each clip
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """What a run is on: as tables call it, and by what it is told from another."""
+    """What a run is on: as tables call it, and by what it is told from another.
+
+    minutes : of audio in all clips, so that a copy that was cut is not taken for the whole; None where
+        it is not known
+    """
 
     name: str
     clips: int
     classes: int
+    minutes: float | None = None
+
+    def is_of(self, clips: int, classes: int, minutes: float) -> bool:
+        """Whether recordings that count so many are this corpus."""
+        alike = self.minutes is None or abs(minutes - self.minutes) <= MINUTES_ASTRAY
+        return (clips, classes) == (self.clips, self.classes) and alike
+
+    def __str__(self) -> str:
+        length = "" if self.minutes is None else f", {self.minutes:g} minutes"
+        return f"{self.clips} clips in {self.classes} classes{length}"
 
 
 @dataclass(frozen=True)
@@ -118,18 +135,24 @@ class Peers:
     systems: list[dict[str, Any]]
 
 
+def corpora(folder: Path = FOLDER) -> dict[str, Corpus]:
+    """The corpora that there are named runs on."""
+    content = YAML(typ="safe").load(paths.require(folder / ROWS))
+    return {name: Corpus(**entry) for name, entry in content["corpora"].items()}
+
+
 def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
     """All named runs in their order, and the paper's tables of other systems."""
     yaml = YAML(typ="safe")
     content = yaml.load(paths.require(folder / ROWS))
-    corpora = {name: Corpus(**entry) for name, entry in content["corpora"].items()}
+    known = corpora(folder)
     rows = {}
     for name, entry in content["rows"].items():
         metrics, params = folder / name / "metrics.json", folder / name / "params.yaml"
         done = metrics.is_file()
         rows[name] = Row(
             name,
-            corpora[entry["corpus"]],
+            known[entry["corpus"]],
             entry["set"],
             entry.get("paper"),
             json.loads(metrics.read_text("utf-8")) if done else None,
@@ -187,9 +210,15 @@ def _of_parameters(row: Row, params: dict[str, Any]) -> None:
     made_with: dict[str, Any] = {}
     for stage in YAML(typ="safe").load(paths.require(Path("dvc.lock")))["stages"].values():
         made_with |= stage.get("params", {}).get("params.yaml", {})
-    asked = dict(revisions.flat(revisions.read("HEAD").params)) | dict(revisions.flat(row.set))
+    asked = dict(revisions.flat(revisions.params_of("HEAD"))) | dict(revisions.flat(row.set))
     here = dict(revisions.flat(params))
-    for key, found in revisions.flat(made_with):
+    found_in_lock = dict(revisions.flat(made_with))
+    for key in dict(revisions.flat(row.set)):
+        if key not in found_in_lock and not key.startswith(ELSEWHERE):
+            raise SernetError(
+                f"{row.name} sets {key}, which no stage of dvc.lock was run with: run `dvc repro`"
+            )
+    for key, found in found_in_lock.items():
         if not key.startswith(ELSEWHERE) and found != asked.get(key):
             raise SernetError(
                 f"{row.name} is with {key} {asked.get(key)}, but the results here are of {found}: `dvc exp apply` the run first"
@@ -221,11 +250,14 @@ def keep(name: str) -> Path:
     for file in KEPT:
         if not file.is_file():
             raise MissingError(f"no {file}; run the pipeline first")
-    metrics, corpus = json.loads(paths.METRICS.read_text("utf-8")), rows[name].corpus
-    found = {key: metrics.get(key) for key in ("clips", "classes")}
-    if found != {"clips": corpus.clips, "classes": corpus.classes}:
+    summary = json.loads(paths.require(paths.VALIDATION).read_text("utf-8"))["summary"]
+    found, corpus = (
+        {key: summary[key] for key in ("clips", "classes", "minutes")},
+        rows[name].corpus,
+    )
+    if not corpus.is_of(**found):
         raise SernetError(
-            f"{name} is on {corpus.name}, but the results here are of {found['clips']} clips in {found['classes']} classes: "
+            f"{name} is on {corpus.name} ({corpus}), but the results here are of {Corpus('', **found)}: "
             "keep them under a row of their corpus"
         )
     target = FOLDER / name

@@ -7,7 +7,6 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from pipeline.reporting import ablation
 from pipeline.reporting.ablation import Plan, Results
 from pipeline.reporting.experiments import Row
 
@@ -80,13 +79,14 @@ def tried(plan: Plan, done: Results) -> str:
         for name, changes in plan.variants.items()
         if all(key.startswith("model.") for key in changes)
     ]
-    of_corpus: dict[str, list[Point]] = {}
-    for corpus in plan.corpora:
+    of_start: dict[str, list[Point]] = {}
+    for start in plan.starts:
+        column = plan.column(done, start)
         for name in networks:
-            if (found := ablation.result(plan, done, corpus, name)) is not None:
+            if (found := column.result(name)) is not None:
                 ua, costs = found["ua"], {cost: found[cost] for cost in COSTS}
-                of_corpus.setdefault(corpus, []).append(Point(name, ua, ua, ua, costs))
-    return _drawn(TRIED, of_corpus)
+                of_start.setdefault(start, []).append(Point(name, ua, ua, ua, costs))
+    return _drawn(TRIED, of_start)
 
 
 def _drawn(title: str, of_corpus: dict[str, list[Point]]) -> str:

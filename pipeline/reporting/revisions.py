@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from math import isfinite
 from pathlib import Path
@@ -15,6 +17,10 @@ from ruamel.yaml.error import YAMLError
 from pipeline import params, paths
 from pipeline.errors import MissingError, SernetError
 from pipeline.scoring.speakers import SCORES, Counts
+
+Text = Callable[
+    [Path], str | None
+]  # of a file by its path in the project; None where there is none
 
 WORKING_TREE = "working tree"
 CLIP = ["clip", "speaker", "actual"]  # what has to be alike for two runs to be of the same clips
@@ -85,6 +91,25 @@ def read(rev: str | None) -> Revision:
     """
     if rev is None:
         return _revision(WORKING_TREE, None, _of_working_tree)
+    with _committed(rev) as (commit, text):
+        return _revision(rev, commit, text)
+
+
+def params_of(rev: str) -> dict[str, Any]:
+    """params.yaml of a revision; raises as `read` does, with nothing else of it read."""
+    with _committed(rev) as (_, text):
+        return _params(rev, text)
+
+
+def commit_of(rev: str) -> str:
+    """A revision's hash; raises as `read` does, with no file of it read."""
+    with _committed(rev) as (commit, _):
+        return commit
+
+
+@contextmanager
+def _committed(rev: str) -> Iterator[tuple[str, Text]]:
+    """The hash of a revision, and what gives the text of a file that git has in it."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import SCMError, resolve_rev
@@ -113,7 +138,7 @@ def read(rev: str | None) -> Revision:
                 return None
             return content.decode("utf-8")
 
-        return _revision(rev, commit, text)
+        yield commit, text
 
 
 def flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -129,21 +154,29 @@ def _of_working_tree(path: Path) -> str | None:
     return path.read_text("utf-8") if path.is_file() else None
 
 
-def _revision(name: str, commit: str | None, text: Callable[[Path], str | None]) -> Revision:
-    def parsed(path: Path, parse: Callable[[str], Any], expected: str) -> Any:
-        try:
-            content = text(path)
-            return None if content is None else parse(content)
-        except (ValueError, YAMLError):  # json's and pandas's errors are ValueErrors
-            raise SernetError(
-                f"{path} of {name!r} is not {expected}, expected what `dvc repro` writes or a person committed"
-            ) from None
+def _parsed(name: str, text: Text, path: Path, parse: Callable[[str], Any], expected: str) -> Any:
+    """A file of the revision `name`; None where it has no such file."""
+    try:
+        content = text(path)
+        return None if content is None else parse(content)
+    except (ValueError, YAMLError):  # json's and pandas's errors are ValueErrors
+        raise SernetError(
+            f"{path} of {name!r} is not {expected}, expected what `dvc repro` writes or a person committed"
+        ) from None
 
+
+def _params(name: str, text: Text) -> dict[str, Any]:
+    parse = _mapping(YAML(typ="safe").load)
+    return _parsed(name, text, params.PATH, parse, "a table in YAML") or {}
+
+
+def _revision(name: str, commit: str | None, text: Text) -> Revision:
+    parsed = partial(_parsed, name, text)
     return Revision(
         name=name,
         commit=commit,
         metrics=parsed(paths.METRICS, _mapping(json.loads), "a JSON object"),
-        params=parsed(params.PATH, _mapping(YAML(typ="safe").load), "a table in YAML") or {},
+        params=_params(name, text),
         evaluation=parsed(paths.EVALUATION, _mapping(json.loads), "a JSON object") or {},
         predictions=parsed(
             paths.PREDICTIONS,
