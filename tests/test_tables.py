@@ -4,7 +4,6 @@ import json
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,7 +12,7 @@ from conftest import ROOT, set_params, shell
 from ruamel.yaml import YAML
 from sklearn.metrics import recall_score
 
-from pipeline import paths, splits
+from pipeline import params, paths, splits
 from pipeline.errors import SernetError
 from pipeline.mcu import boards
 from pipeline.reporting import ablation, experiments, memory, tables
@@ -57,7 +56,7 @@ def test_the_documents_say_what_the_committed_runs_say() -> None:
     assert write(README, "results", "results --write README.md", tables.results(rows)) == README
     rendered = tables.tables(rows, peers)
     assert write(RESULTS, "tables", "tables --write docs/results.md", rendered) == RESULTS
-    assert tables.picture(rows) == (ROOT / "docs" / "results.svg").read_text("utf-8")
+    assert tables.picture(rows, peers) == (ROOT / "docs" / "results.svg").read_text("utf-8")
 
 
 def test_a_run_that_rests_on_choices_is_scored_apart_on_speakers_that_they_have_not_seen() -> None:
@@ -123,15 +122,16 @@ def test_a_row_that_was_not_run_says_so_and_one_that_was_has_both_protocols(fold
     rows, peers = experiments.read(folder)
     (done,) = lines_with(tables.table_1(rows), "emodb-ce-3s")
     assert "94.15" in done  # as printed
-    assert "71.25" in done  # the paper's protocol
+    assert "71.25 (55.50 to 66.25)" in done  # the paper's protocol
     assert "61.25 (55.50 to 66.25)" in done  # honest
     assert tables.NOT_RUN not in done
     (other,) = lines_with(tables.table_1(rows), "emodb-focal-3s")
     assert tables.NOT_RUN in other
     text = tables.tables(rows, peers)
     assert all(f"### Table {n}" in text for n in (1, 2, 3, 4))
-    of_peers = lines_with(text, "ours, int8: EMO-DB, 7 classes, 535 clips, leave one speaker out (emodb-ce-3s)")  # fmt: skip
-    assert "| honest | 0.50 |" in of_peers[0]  # 495,464 bytes, of the file that was measured
+    papers, shipped = lines_with(text, ": EMO-DB, 7 classes, 535 clips, leave one speaker out (emodb-ce-3s)")  # fmt: skip
+    assert papers.startswith("| ours, float") and "| best test epoch |  | 71.25 (" in papers
+    assert "| honest | 0.50 | 61.25 (" in shipped  # 495,464 bytes, of the file that was measured
 
 
 def test_a_run_is_shown_in_use_and_on_boards_as_it_was_evaluated(folder: Path) -> None:
@@ -153,10 +153,67 @@ def test_a_run_is_shown_in_use_and_on_boards_as_it_was_evaluated(folder: Path) -
     assert head.endswith("| chance | as recorded | in noise |")
     (line,) = lines
     assert line.startswith("| emodb-ce-3s |") and line.endswith("| 14.3 | 61.50 | 21.25 |")
+    assert "emodb-focal-3s" not in tables.in_use(rows)
     _, _, plain, tiled = tables.on_boards(rows).splitlines()
     most = len(boards.load())
     assert plain.endswith(f"| plain | 1 | {2**40:,} | 3 | 0 of {most} |")
     assert tiled.endswith(f"| tiled | 1 | 2 | 3 | {most} of {most} |")
+
+
+def test_a_run_from_before_something_was_measured_says_so(folder: Path) -> None:
+    noise = {"clean": {"description": "as recorded", "ua": 61.5}}
+    newer = folder / "emodb-focal-3s"
+    shutil.copytree(folder / "emodb-ce-3s", newer)
+    (newer / "evaluation.json").write_text(json.dumps({"robustness": noise}))
+    rows, _ = experiments.read(folder)
+    older, newer_line = lines_with(tables.in_use(rows), "emodb-ce-3s"), lines_with(tables.in_use(rows), "emodb-focal-3s")  # fmt: skip
+    assert older[0].endswith(f"| {tables.NOT_MEASURED} |")
+    assert newer_line[0].endswith("| 61.50 |")
+    assert (
+        f"| 3 s | {tables.NOT_MEASURED} |" in lines_with(tables.on_boards(rows), "emodb-ce-3s")[0]
+    )
+
+
+def test_wa_has_its_interval_and_its_mean_over_folds_where_the_run_has_them(folder: Path) -> None:
+    of = {"interval": {"wa": {"low": 57.25, "high": 67.5}}, "mean_over_folds": {"wa": 62.75}}
+    before = tables.results_by_model(experiments.read(folder)[0])
+    (folder / "emodb-ce-3s" / "evaluation.json").write_text(json.dumps({"models": {"int8": of}}))
+    (line,) = lines_with(tables.results_by_model(experiments.read(folder)[0]), "int8, ships")
+    assert "| 62.50 | 57.25 to 67.50 | 62.75 | 60.75 |" in line
+    (line,) = lines_with(before, "int8, ships")
+    assert "| 62.50 |  |  | 60.75 |" in line
+
+
+def test_the_papers_rows_are_of_the_papers_recipe_whatever_the_defaults_are() -> None:
+    """All that shapes the training and the input, as the paper and its reference implementation have it."""
+    rows, _ = experiments.read(ROOT / "experiments")
+    features = {
+        "kind": "mfcc", "level": "clip", "n_fft": 1024, "hop_length": 256, "n_mels": 128, "fmin": 80.0, "fmax": 7600.0,
+        "n_mfcc": 40, "lifter": 0, "log_offset": 1e-6, "clip": 10.0,
+    }  # fmt: skip
+    model = {
+        "stem_filters": 32, "stem_pool": [2, 2], "body": "standard", "body_filters": [64, 96, 128, 160], "head_filters": 320,
+        "dropout": 0.3, "l2": 1e-6, "bn_momentum": 0.99,
+    }  # fmt: skip
+    train = {
+        "focal_gamma": 2.0, "label_smoothing": 0.0, "class_weights": False, "epochs": 300, "batch_size": 32,
+        "learning_rate": 1e-4, "schedule": "steps", "hold_epochs": 50, "decay_epochs": 20, "decay": 0.15, "warm_up_epochs": 0.0,
+        "weight_decay": 0.0, "averaged_epochs": 0, "patience": None, "precision": "float32",
+    }  # fmt: skip
+    losses = {"ce": "cross_entropy", "focal": "focal"}
+    of_paper = [name for name in rows if {"ce", "focal"} & {*name.split("-")}]
+    assert len(of_paper) == 15  # the ten, one more split, and two copies
+    for name in of_paper:
+        p = params.load(ROOT / "params.yaml", changes=rows[name].set)
+        (loss,) = {losses[part] for part in name.split("-") if part in losses}
+        assert p.features.model_dump(mode="json") == features
+        assert p.model.model_dump(mode="json") == model
+        assert p.train.model_dump(mode="json") == {**train, "loss": loss}
+        assert not p.split.inner_validation
+        augmented = p.augment.model_dump(
+            exclude={"noise_snr_db", "time_mask_seconds", "frequency_mask_share"}
+        )
+        assert not any(augmented.values())
 
 
 def test_a_split_with_voices_on_both_sides_is_said_beside_every_score(folder: Path) -> None:
@@ -168,18 +225,31 @@ def test_a_split_with_voices_on_both_sides_is_said_beside_every_score(folder: Pa
         assert scored
         # The lines of a run's other models stand under its first.
         assert all(leak in line for line in scored if not line.startswith("|  |"))
-    drawn = "".join(ElementTree.fromstring(tables.picture(rows)).itertext())
+    drawn = "".join(ElementTree.fromstring(tables.picture(rows, peers)).itertext())
     assert "emodb-ce-3s *" in drawn
     assert f"* {leak}" in drawn
 
 
-def test_the_picture_marks_what_was_run(folder: Path) -> None:
-    rows, _ = experiments.read(folder)
-    svg = ElementTree.fromstring(tables.picture(rows))
+def test_the_picture_marks_what_was_run_in_every_table(folder: Path) -> None:
+    rows, peers = experiments.read(folder)
+    svg = ElementTree.fromstring(tables.picture(rows, peers))
     text = " ".join(svg.itertext())
-    assert "emodb-ce-3s: printed 94.15, ours, best test epoch, 71.25, honest 61.25, leave one speaker out" in text  # fmt: skip
+    assert "emodb-ce-3s: printed 94.15, ours, float, best test epoch, 71.25, ours, float, honest, 61.25, 0.50 MB, leave one speaker out" in text  # fmt: skip
+    # Beside the peers, in eight bits.
+    assert "emodb-ce-3s: ours, float, best test epoch, 71.25, ours, int8 that ships, honest, 61.25, 0.50 MB, leave one" in text  # fmt: skip
+    assert "Zhong 2020: printed 90.10, 0.9 MB." in text
+    assert all(f"Table {n}" in text for n in (1, 2, 3, 4))
     assert "*" not in text
-    assert text.count("not run") == 2 * (len([r for r in rows.values() if r.set]) - 1)
+    lines = len([r for r in rows.values() if r.set]) + sum(len(of.ours) for of in peers)
+    assert text.count("not run") == 2 * (lines - 2)  # drawn and in the description
+
+
+def test_marks_stand_where_the_axis_has_their_value(folder: Path) -> None:
+    svg = ElementTree.fromstring(tables.picture(*experiments.read(folder)))
+    texts = {of.text: float(of.get("x", 0)) for of in svg.iter("{http://www.w3.org/2000/svg}text")}
+    ends = [float(line.get("x2", 0)) for line in svg.iter("{http://www.w3.org/2000/svg}line")]
+    high = texts["60"] + (66.25 - 60) / 10 * (texts["70"] - texts["60"])
+    assert ends.count(round(high, 1)) == 2  # the interval in Table 1 and beside the peers
 
 
 def test_a_document_without_the_marks_is_refused() -> None:
@@ -216,20 +286,25 @@ def test_results_are_kept_only_under_the_name_whose_parameters_they_have(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(experiments, "FOLDER", tmp_path)
     head = YAML(typ="safe").load(ROOT / "params.yaml")
-    monkeypatch.setattr(experiments.revisions, "read", lambda _: SimpleNamespace(params=head))
+    monkeypatch.setattr(experiments.revisions, "params_of", lambda _: head)
     for name in ("params.yaml", "dvc.lock"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "reports").mkdir()
     for file in experiments.KEPT:
         file.write_text("{}")
-    paths.METRICS.write_text('{"clips": 140, "classes": 7}')
+    counted = {"clips": 140, "classes": 7, "minutes": 6.9}
+    paths.VALIDATION.write_text(json.dumps({"summary": counted}))
     with pytest.raises(SernetError, match=r'emodb2s-ce is with corpus.name "emodb", but .* of "demo"'):  # fmt: skip
         experiments.keep("emodb2s-ce")
     assert experiments.keep("demo") == tmp_path / "demo"
     assert (tmp_path / "demo" / "predictions.csv").is_file()
-    paths.METRICS.write_text('{"clips": 535, "classes": 7}')
-    with pytest.raises(SernetError, match=r"demo is on demo, .* are of 535 clips in 7 classes"):
-        experiments.keep("demo")
+    for other in ({"clips": 535}, {"classes": 6}, {"minutes": 4.7}):
+        paths.VALIDATION.write_text(json.dumps({"summary": {**counted, **other}}))
+        with pytest.raises(
+            SernetError, match=r"demo is on demo, .* are of \d+ clips in . classes, "
+        ):
+            experiments.keep("demo")
+    paths.VALIDATION.write_text(json.dumps({"summary": counted}))
     set_params(tmp_path, train__epochs=12)  # and not run
     with pytest.raises(SernetError, match=r"params.yaml has train.epochs 12, .* are of 11"):
         experiments.keep("demo")
@@ -238,6 +313,14 @@ def test_results_are_kept_only_under_the_name_whose_parameters_they_have(
     assert lock.read_text().count("mixup: 0.0") == 1
     lock.write_text(lock.read_text().replace("mixup: 0.0", "mixup: 0.3"))
     with pytest.raises(SernetError, match=r"demo is with augment.mixup 0.0, .* are of 0.3"):
+        experiments.keep("demo")
+    # An older run says nothing of a parameter that came after it.
+    lock.write_text(lock.read_text().replace("          mixup: 0.3\n", ""))
+    named = tmp_path / "rows.yaml"
+    assert named.read_text().count("corpus: demo\n    set: {}") == 1
+    changed = "corpus: demo\n    set: {augment.mixup: 0.3}"
+    named.write_text(named.read_text().replace("corpus: demo\n    set: {}", changed))
+    with pytest.raises(SernetError, match=r"demo sets augment.mixup, which no stage of dvc.lock"):
         experiments.keep("demo")
 
 

@@ -106,7 +106,7 @@ def results(
 @app.command("tables", rich_help_panel=PANEL)
 def tables_command(
     write: Write = None,
-    picture: Annotated[Path | None, typer.Option(help="Also write Table 1 as this SVG.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw them as this SVG.")] = None,
     costs: Annotated[
         Path | None, typer.Option(help="Also write the runs against their costs as this SVG.")
     ] = None,
@@ -117,7 +117,7 @@ def tables_command(
     rows, peers = experiments.read(experiments.FOLDER)
     print_or_write(tables.tables(rows, peers), "tables", write)
     if picture:
-        write_file(picture, tables.picture(rows))
+        write_file(picture, tables.picture(rows, peers))
     if costs:
         write_file(costs, pareto.picture(rows))
 

@@ -11,12 +11,13 @@ from jinja2 import Environment, StrictUndefined
 from pipeline.errors import SernetError
 from pipeline.mcu import boards
 from pipeline.reporting.experiments import Peers, Row
-from pipeline.scoring.protocols import BEST_TEST_EPOCH, MODELS, PAPERS, SHIPS, protocol
+from pipeline.scoring.protocols import BEST_TEST_EPOCH, HONEST, MODELS, PAPERS, SHIPS, protocol
 from pipeline.splits import KINDS
 
 BEGIN = "<!-- {name}: made by `sernet {command}` -->"
 END = "<!-- end of {name} -->"
 NOT_RUN = "not run"
+NOT_MEASURED = "not measured"  # of a run from before it was
 
 
 def markdown(columns: list[str], rows: list[list[str]], numbers: int) -> str:
@@ -31,7 +32,11 @@ def _percent(value: float | None) -> str:
 
 def _between(scores: dict[str, float]) -> str:
     """The 95 % interval, where the run has one."""
-    return f"{scores['ua_low']:.2f} to {scores['ua_high']:.2f}" if "ua_low" in scores else ""
+    return _range(scores["ua_low"], scores["ua_high"]) if "ua_low" in scores else ""
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.2f} to {high:.2f}"
 
 
 def _with_interval(scores: dict[str, float]) -> str:
@@ -75,8 +80,11 @@ def results_by_model(rows: dict[str, Row]) -> str:
         if row.metrics is None or row.params is None:
             continue
         corpus = f"{row.corpus.name}, {row.params['input_len']:g} s, {row.params['train']['epochs']} epochs, {row.split} ({row.name}){row.remark}"
+        detail = (row.evaluation or {}).get("models", {})
         for key, model in MODELS.items():
             scores, emphasis = row.metrics[key], "**" if key == SHIPS else ""
+            wa = (detail.get(key, {}).get("interval") or {}).get("wa")
+            wa_folds = detail.get(key, {}).get("mean_over_folds", {}).get("wa")
             lines.append(
                 [
                     corpus,
@@ -86,13 +94,18 @@ def results_by_model(rows: dict[str, Row]) -> str:
                     _between(scores),
                     f"{scores['ua_folds']:.2f} ± {scores['ua_std']:.2f}",
                     _percent(scores["wa"]),
+                    _range(wa["low"], wa["high"]) if wa else "",
+                    _percent(wa_folds),
                     _percent(scores["f1"]),
                     f"{row.metrics['model']['flash_bytes']:,}" if key == SHIPS else "",
                 ]
             )
             corpus = ""
-    columns = ["corpus", "model", "protocol", "UA %", "95 % interval", "UA over folds, mean ± deviation", "WA %", "F1 %", "file, bytes"]  # fmt: skip
-    return markdown(columns, lines, 6)
+    columns = [
+        "corpus", "model", "protocol", "UA %", "95 % interval", "UA over folds, mean ± deviation", "WA %", "95 % interval",
+        "WA over folds, mean", "F1 %", "file, bytes",
+    ]  # fmt: skip
+    return markdown(columns, lines, 8)
 
 
 def table_1(rows: dict[str, Row]) -> str:
@@ -110,7 +123,7 @@ def table_1(rows: dict[str, Row]) -> str:
         lines.append(
             [
                 *cells,
-                _percent(best["ua"]),
+                _with_interval(best),
                 _percent(best["wa"]),
                 _with_interval(honest),
                 _percent(honest["wa"]),
@@ -119,14 +132,14 @@ def table_1(rows: dict[str, Row]) -> str:
             ]
         )
     columns = [
-        "corpus", "row", "printed: UA %", "WA %", "F1 %", "ours, paper's protocol: UA %", "WA %",
+        "corpus", "row", "printed: UA %", "WA %", "F1 %", "ours, paper's protocol: UA % (95 %)", "WA %",
         "ours, honest: UA % (95 %)", "WA %", "int8, honest: UA % (95 %)", "int8 file, bytes",
     ]  # fmt: skip
     return markdown(columns, lines, 9)
 
 
 def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
-    """Other systems as the paper prints them, then ours in eight bits."""
+    """Other systems as the paper prints them, then ours: by the paper's protocol, and in eight bits."""
     lines = [
         [system["name"], "as printed", f"{system['megabytes']:g}"]
         + [_percent(system.get(score)) for score in ("ua", "wa", "f1")]
@@ -134,27 +147,35 @@ def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
     ]
     for name in peers.ours:
         row = rows[name]
-        title = f"ours, int8: {row.on} ({name})"
         if row.metrics is None:
-            lines.append([title, NOT_RUN, "", "", "", ""])
+            lines.append([f"ours: {row.on} ({name})", NOT_RUN, "", "", "", ""])
             continue
-        shipped = row.metrics[SHIPS]
-        megabytes = f"{row.metrics['model']['flash_bytes'] / 1e6:.2f}"
-        lines.append(
-            [title, "honest", megabytes, _with_interval(shipped)]
-            + [_percent(shipped[score]) for score in ("wa", "f1")]
-        )
+        for kind, key, megabytes in (("float", PAPERS, ""), ("int8", SHIPS, _megabytes(row))):
+            scores = row.metrics[key]
+            title = f"ours, {kind}: {row.on} ({name})"
+            lines.append(
+                [title, protocol(key), megabytes, _with_interval(scores)]
+                + [_percent(scores[score]) for score in ("wa", "f1")]
+            )
     return markdown(["system", "protocol", "file, MB", "UA %", "WA %", "F1 %"], lines, 4)
 
 
+def _megabytes(row: Row) -> str:
+    """Of the int8 file that was measured."""
+    return f"{row.metrics['model']['flash_bytes'] / 1e6:.2f}" if row.metrics else ""
+
+
 def in_use(rows: dict[str, Row]) -> str:
-    """UA of each run's int8 model behind the device's front end, under what happens to sound there."""
+    """UA of each run's int8 model behind the device's front end, under what happens to sound there.
+
+    A run that was evaluated before these were measured says so.
+    """
     found = {name: (row.evaluation or {}).get("robustness", {}) for name, row in rows.items()}
     titles = {key: of["description"] for run in found.values() for key, of in run.items()}
     lines = []
     for name, run in found.items():
-        if run:
-            cells = [_percent(run[key]["ua"]) if key in run else "" for key in titles]
+        if rows[name].metrics is not None:
+            cells = [_percent(run[key]["ua"]) if key in run else NOT_MEASURED for key in titles]
             chance = 100 / rows[name].corpus.classes
             lines.append([name, rows[name].on, f"{chance:.1f}", *cells])
     columns = ["run", "corpus", "chance", *titles.values()]
@@ -167,7 +188,11 @@ def on_boards(rows: dict[str, Row]) -> str:
     for row in rows.values():
         if row.evaluation is None or row.params is None:
             continue
-        for way, of in row.evaluation.get("variants", {}).items():
+        ways = row.evaluation.get("variants", {})
+        if not ways:
+            seconds = f"{row.params['input_len']:g} s"
+            lines.append([row.name, seconds, NOT_MEASURED, "", "", "", ""])
+        for way, of in ways.items():
             if "refused" in of:
                 continue
             held = [key for key, board in known.items() if boards.fits(board, of["ram_bytes"], of["flash_bytes"])]  # fmt: skip
@@ -209,54 +234,84 @@ def written_into(document: str, name: str, command: str, table: str) -> str:
 
 
 LOWEST, HIGHEST, STEP = 40, 100, 10  # of the picture's axis, percent
-LEFT, TOP, WIDTH, LINE = 250, 44, 860, 26  # of the picture, pixels
+LEFT, TOP, RIGHT, WIDTH, LINE = 320, 44, 770, 860, 26  # of the picture, pixels
+MARKS = {
+    "printed": "printed",
+    "best": f"ours, float, {BEST_TEST_EPOCH},",
+    "honest": f"ours, float, {HONEST},",
+    "shipped": f"ours, int8 that ships, {HONEST},",
+}
+ABSENT = dict.fromkeys([*MARKS, "low", "high"])
 
 
 def _x(percent: float | None) -> float | None:
     if percent is None:
         return None
     share = (max(LOWEST, percent) - LOWEST) / (HIGHEST - LOWEST)
-    return round(LEFT + share * (WIDTH - LEFT - 30), 1)
+    return round(LEFT + share * (RIGHT - LEFT), 1)
 
 
-def _drawn(row: Row, y: int) -> dict[str, Any]:
-    """One line of the picture: places of its marks, and what they say."""
-    printed = (row.paper or {}).get("ua")
-    said = [] if printed is None else [f"printed {printed:.2f}"]
-    drawn: dict[str, Any] = {"name": row.name, "y": y, "printed": _x(printed), "leaks": row.split == KINDS["paper"]}  # fmt: skip
-    if row.metrics is None:
-        return {**drawn, "said": ", ".join([*said, NOT_RUN])}
-    best, honest = row.metrics[PAPERS], row.metrics["float"]
-    said += [
-        f"ours, {BEST_TEST_EPOCH}, {best['ua']:.2f}",
-        f"honest {honest['ua']:.2f}, {row.split}",
+def _line(name: str, size: str, split: str | None = None, **marks: float | None) -> dict[str, Any]:
+    """One line of the picture: places of its marks, and what they say.
+
+    size : of the model's file, as text; empty where the run was not made
+    marks : UA in percent by name as in MARKS, and the `low` and `high` end of ours
+    """
+    said = [
+        f"{MARKS[key]} {ua:.2f}" for key, ua in marks.items() if key in MARKS and ua is not None
     ]
+    said += [size or NOT_RUN, *([split] if split else [])]
     return {
-        **drawn,
-        "best": _x(best["ua"]),
-        "honest": _x(honest["ua"]),
-        "low": _x(honest.get("ua_low")),
-        "high": _x(honest.get("ua_high")),
+        **ABSENT,
+        **{key: _x(ua) for key, ua in marks.items()},
+        "name": name,
+        "size": size,
+        "leaks": split == KINDS["paper"],
         "said": ", ".join(said),
     }
 
 
-def picture(rows: dict[str, Row]) -> str:
-    """Table 1 as a self-contained SVG: UA printed, by the paper's protocol, and honest."""
+def _line_of(row: Row, model: str, mark: str, printed: float | None = None) -> dict[str, Any]:
+    """A named run by both protocols, the honest one of `model` with this `mark`."""
+    if row.metrics is None:
+        return _line(row.name, "", printed=printed)
+    of, best = row.metrics[model], row.metrics[PAPERS]["ua"]
+    ours = {mark: of["ua"], "low": of.get("ua_low"), "high": of.get("ua_high")}
+    size = f"{_megabytes(row)} MB"
+    return _line(row.name, size, row.split, printed=printed, best=best, **ours)
+
+
+def picture(rows: dict[str, Row], peers: list[Peers]) -> str:
+    """Tables 1 to 4 as a self-contained SVG: UA printed, by the paper's protocol and honest, and sizes."""
     shown = [row for row in rows.values() if row.set]
-    bottom = TOP + LINE * len(shown)
-    ticks = range(LOWEST, HIGHEST + 1, STEP)
+    first = [_line_of(row, "float", "honest", (row.paper or {}).get("ua")) for row in shown]
+    parts = [("Table 1", first)]
+    for table in peers:
+        systems = [
+            _line(system["name"], f"{system['megabytes']:g} MB", printed=system["ua"])
+            for system in table.systems
+        ]
+        ours = [_line_of(rows[name], SHIPS, "shipped") for name in table.ours]
+        parts.append((f"{table.table}: {table.corpus}", systems + ours))
+    y, lines, headings = TOP, [], []
+    for title, part in parts:
+        headings.append({"title": title, "y": y + LINE // 2})
+        y += LINE
+        for line in part:
+            lines.append({**line, "y": y + LINE // 2})
+            y += LINE
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = (files(__package__) / "tables.svg.j2").read_text("utf-8")
-    absent = {"best": None, "honest": None, "low": None}
     return environment.from_string(template).render(
-        rows=[absent | _drawn(row, TOP + LINE * n + LINE // 2) for n, row in enumerate(shown)],
+        rows=lines,
+        headings=headings,
         leak=KINDS["paper"],
-        ticks=[{"x": _x(value), "value": value} for value in ticks],
+        ticks=[{"x": _x(value), "value": value} for value in range(LOWEST, HIGHEST + 1, STEP)],
         left=LEFT,
         top=TOP,
-        bottom=bottom,
-        middle=(LEFT + WIDTH) // 2,
+        bottom=y,
+        middle=(LEFT + RIGHT) // 2,
         width=WIDTH,
-        height=bottom + 52,
+        height=y + 52,
+        not_run=NOT_RUN,
     )
