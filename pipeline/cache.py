@@ -8,6 +8,7 @@ computed again when it is missing.
 
 import hashlib
 import importlib.metadata
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable
@@ -17,30 +18,63 @@ from typing import Any
 
 from joblib import Memory
 
+from pipeline.errors import SernetError, StaleCodeError
+
 # What cannot be kept, on a full disk say, is computed again; here, and in each process that imports this.
 # joblib's file that tells git to ignore the folder is the least of it.
 warnings.filterwarnings("ignore", r"Unable to (cache to disk|write .*\.gitignore)")
 
 
-def cached(function: Callable[..., Any], ignore: Iterable[str] = ()) -> Any:
+def cached(function: Callable[..., Any], version: str, ignore: Iterable[str] = ()) -> Any:
     """`function` with its results kept on disk, keyed by all arguments that are not in `ignore`.
 
-    What the function calls is not part of the key: pass `code_version(…)` as an argument.
+    Parameters
+    ----------
+    version : of the function and all that it calls, from `code_version`. Each has a folder of its own:
+        joblib empties a function's when the function's text changes, and experiments of two revisions
+        may share the cache
+
+    Raises
+    ------
+    SernetError
+        There can be no folder there.
     """
-    return Memory(directory(), verbose=0).cache(function, ignore=list(ignore))
+    return Memory(directory() / version, verbose=0).cache(function, ignore=list(ignore))
 
 
 def directory() -> Path:
-    """Where everything is kept."""
-    return Path(os.environ.get("SERNET_CACHE", "data/cache")).resolve()
+    """Where everything is kept; SernetError where that cannot be a folder to write to."""
+    folder = Path(os.environ.get("SERNET_CACHE", "data/cache")).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SernetError(
+            f"cannot keep results in {folder} ({error.strerror}), expected a folder: set SERNET_CACHE to another"
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SernetError(
+            f"cannot write to {folder}, expected a folder to keep results in: set SERNET_CACHE to another"
+        )
+    return folder
 
 
-def code_version(*modules: ModuleType, packages: Iterable[str] = ()) -> str:
-    """A digest of the modules' source and the packages' versions."""
+def code_version(*parts: ModuleType | type, packages: Iterable[str] = ()) -> str:
+    """A digest of the source of modules and classes, and of the packages' versions.
+
+    To be taken where the module that keeps results is imported: a file that is edited while a long
+    stage runs is not the code that ran.
+    """
     digest = hashlib.sha256()
-    for module in modules:
-        assert module.__file__ is not None
-        digest.update(Path(module.__file__).read_bytes())
+    for part in parts:
+        digest.update(inspect.getsource(part).encode())
     for package in packages:
         digest.update(f"{package}={importlib.metadata.version(package)}".encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
+
+
+def same_code(here: str, asked: str) -> None:
+    """StaleCodeError where a worker that started later has other code than the one that asks it."""
+    if here != asked:
+        raise StaleCodeError(
+            "the code changed while this ran, so that its workers would compute something else: run it again"
+        )

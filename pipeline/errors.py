@@ -17,7 +17,7 @@ class SernetError(Exception):
 
 
 class ParamsError(SernetError):
-    """params.yaml has an unknown, missing or ill-typed entry."""
+    """params.yaml, or another file that people write, has an unknown, missing or ill-typed entry."""
 
 
 class CorpusError(SernetError):
@@ -46,6 +46,10 @@ class ModelError(SernetError):
 
 class DivergedError(SernetError):
     """A training's loss is no number any more."""
+
+
+class StaleCodeError(SernetError):
+    """The project's code was edited while a stage ran."""
 
 
 class DiskFullError(SernetError):

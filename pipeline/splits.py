@@ -102,7 +102,8 @@ def make(manifest: pd.DataFrame, p: Split) -> pd.DataFrame:
     ----------
     manifest : columns clip, speaker, session, paper_key
     p : `paper` repeats the folds of the reference implementation; on IEMOCAP its key names the
-        dialog and not the speaker, so that a speaker's clips stand on both sides
+        session and who wears the markers, while both actors speak, so that a speaker's clips stand on
+        both sides
 
     Returns
     -------

@@ -1,5 +1,7 @@
 """What is kept between runs is recalled for the same data by the same code, and for no other."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,10 +15,11 @@ import pytest
 from conftest import ROOT
 from scipy.io import wavfile
 
-from pipeline import cache, dataset, params, quantize, splits, workers
+from pipeline import cache, dataset, params, quantize, workers
 from pipeline.audio import front_end
 from pipeline.audio.front_end import CachedFrontEnd
 from pipeline.dataset import Data, Dataset
+from pipeline.errors import SernetError, StaleCodeError
 from pipeline.models import files, folds, qat, training
 from pipeline.models.folds import Job
 from pipeline.models.qat import Tuned
@@ -59,8 +62,11 @@ def test_other_clips_or_other_code_are_trained_though_the_seed_is_the_same(
     assert trainings(Data(noise(0).x, noise(0).y[::-1])) == 1
     assert trainings(noise(0), noise(1)) == trainings(noise(0), noise(2)) == 1
     assert trainings(noise(0), None, noise(1)) == trainings(noise(0), None, noise(2)) == 1
-    monkeypatch.setattr(folds, "code_version", lambda *modules, packages: "other code")
-    assert [trainings(noise(0)), trainings(noise(0))] == [1, 0]
+    with monkeypatch.context() as later:
+        later.setattr(folds, "CODE", "other code")
+        assert [trainings(noise(0)), trainings(noise(0))] == [1, 0]
+    # What the first code had done stays, as for an experiment of another revision beside this one.
+    assert trainings(noise(0)) == 0
 
 
 @pytest.fixture
@@ -70,7 +76,7 @@ def tunings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 
     def fine_tune(
         folded_config: str, folded_weights: list[np.ndarray], train: Data, teacher: np.ndarray,
-        classes: int, p: Quantize, seed: int, version: str, on_epoch: Callable[[], object],
+        classes: int, p: Quantize, seed: int, on_epoch: Callable[[], object],
     ) -> Tuned:  # fmt: skip
         tuned.append(1)
         return Tuned([], [])
@@ -79,12 +85,13 @@ def tunings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     folded = SimpleNamespace(to_json=lambda: "{}", get_weights=lambda: [np.zeros(1)])
     monkeypatch.setattr(files, "load", lambda file: folded)
 
-    def run(p: Quantize, clips: Data, version: str = "", seed: int = 0, said: float = 0.5) -> int:
+    def run(p: Quantize, clips: Data, code: str = "", seed: int = 0, said: float = 0.5) -> int:
         tuned.clear()
+        monkeypatch.setattr(quantize, "CODE", code)
         data = Dataset(list("abcdef"), clips.x, clips.y, ["glad", "sad"], list("xxxyyy"))
         monkeypatch.setattr(dataset, "load", lambda: data)
         monkeypatch.setattr(quantize, "predict", lambda model, x: np.full((len(x), 2), said))
-        quantize.tune(Fold("speaker-y", list("abc"), [], list("def")), p, seed, version)
+        quantize.tune(Fold("speaker-y", list("abc"), [], list("def")), p, seed, code)
         return len(tuned)
 
     return run
@@ -115,54 +122,62 @@ def test_features_are_computed_again_by_other_code(
         return before
 
     assert [known(), known()] == [False, True]
-    monkeypatch.setattr(front_end, "code_version", lambda *modules, packages: "other code")
+    monkeypatch.setattr(front_end, "CODE", "other code")
     assert [known(), known()] == [False, True]
-
-
-class Asked(Exception):
-    """With the modules that a version was asked of."""
-
-
-def of_features(toy: Params) -> None:
-    CachedFrontEnd(1.0, 16000, toy.features)
-
-
-def of_training(toy: Params) -> None:
-    recipe = Recipe(toy.sample_rate, toy.features, toy.model, toy.train, toy.augment)
-    list(folds.train([], 3, recipe))
-
-
-def of_fine_tuning(toy: Params) -> None:
-    quantize.main()
 
 
 COMPUTE_NOTHING = {"pipeline/models/__init__.py", "pipeline/audio/__init__.py"}
 
 
 @pytest.mark.parametrize(
-    ("asks", "ask", "keeps"),
+    ("keeps", "computes"),
     [
-        (front_end, of_features, "pipeline.audio.front_end"),
-        (folds, of_training, "pipeline.models.training"),
-        (quantize, of_fine_tuning, "pipeline.models.qat"),
+        (front_end, "pipeline.audio.front_end"),
+        (folds, "pipeline.models.training"),
+        (quantize, "pipeline.models.qat"),
     ],
 )
 def test_the_code_that_a_key_stands_for_is_all_that_computes_the_result(
-    toy: Params, monkeypatch: pytest.MonkeyPatch,
-    asks: ModuleType, ask: Callable[[Params], None], keeps: str,
-) -> None:  # fmt: skip
-    def asked(*modules: ModuleType, packages: tuple[str, ...]) -> str:
-        raise Asked(*modules)
-
-    monkeypatch.setattr(asks, "code_version", asked)
-    monkeypatch.setattr(params, "select", lambda names: toy)
-    monkeypatch.setattr(splits, "read", list)
-    with pytest.raises(Asked) as caught:
-        ask(toy)
-    given = {Path(str(module.__file__)).relative_to(ROOT).as_posix() for module in caught.value.args}  # fmt: skip
-    computing = {file for file in imports.reached(keeps) if file.startswith(("pipeline/models/", "pipeline/audio/"))}  # fmt: skip
+    keeps: ModuleType, computes: str
+) -> None:
+    given = {Path(inspect.getfile(part)).relative_to(ROOT).as_posix() for part in keeps.PARTS}
+    computing = {file for file in imports.reached(computes) if file.startswith(("pipeline/models/", "pipeline/audio/"))}  # fmt: skip
     assert len(computing - COMPUTE_NOTHING) > 1
     assert computing - COMPUTE_NOTHING <= given
+    assert cache.code_version(*keeps.PARTS) != cache.code_version(*keeps.PARTS[1:])
+
+
+def test_parameters_that_work_something_out_are_part_of_the_code_that_a_key_stands_for() -> None:
+    sections = [value for value in vars(params).values() if isinstance(value, type) and issubclass(value, params.Section)]  # fmt: skip
+    working = {
+        of for of in sections if any(isinstance(value, property) for value in vars(of).values())
+    }
+    assert working == {params.Features, params.Augment}  # another has to be added to the parts
+    assert working <= {*folds.PARTS}
+    assert params.Features in front_end.PARTS
+
+
+def test_a_worker_that_has_other_code_than_the_stage_says_so(toy: Params) -> None:
+    recipe = Recipe(toy.sample_rate, toy.features, toy.model, toy.train, toy.augment)
+    job = Job("fold", lambda: (noise(0), None, None), seed=0)
+    with pytest.raises(StaleCodeError, match="the code changed while this ran"):
+        folds._train(job, 3, recipe, "older code")
+    with pytest.raises(StaleCodeError, match="run it again"):
+        quantize.tune(Fold("speaker-y", list("abc"), [], list("def")), toy.quantize, 0, "older")
+
+
+def test_a_cache_that_cannot_be_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SERNET_CACHE", str(tmp_path / "file"))
+    with pytest.raises(SernetError, match=r"cannot keep results in .*file .*set SERNET_CACHE to"):
+        cache.directory()
+    monkeypatch.setenv("SERNET_CACHE", str(tmp_path / "folder"))
+    assert cache.directory().is_dir()
+    monkeypatch.setattr(cache.os, "access", lambda *_: False)
+    with pytest.raises(SernetError, match=r"cannot write to .*folder"):
+        cache.directory()
 
 
 def test_a_version_follows_from_the_source_and_from_the_packages(
@@ -170,20 +185,22 @@ def test_a_version_follows_from_the_source_and_from_the_packages(
 ) -> None:
     versions: dict[str, Any] = {"numpy": "1", "scipy": "1"}
     monkeypatch.setattr(cache.importlib.metadata, "version", versions.__getitem__)
-    modules = [SimpleNamespace(__file__=str(tmp_path / f"{name}.py")) for name in "ab"]
+    monkeypatch.syspath_prepend(tmp_path)
 
-    def version() -> str:
-        return cache.code_version(*modules, packages=("numpy", "scipy"))
+    def version(*sources: str) -> str:
+        parts = []
+        for number, source in enumerate(sources):
+            name = f"part_{len(list(tmp_path.iterdir()))}_{number}"
+            (tmp_path / f"{name}.py").write_text(source)
+            parts.append(importlib.import_module(name))
+        return cache.code_version(*parts, packages=("numpy", "scipy"))
 
-    seen = []
-    for name, text in (("a", "x = 1"), ("b", "x = 1"), ("a", "x = 2"), ("b", "x = 2")):
-        (tmp_path / f"{name}.py").write_text(text)
-        if (tmp_path / "b.py").exists():
-            seen.append(version())
+    one = version("x = 1", "x = 1")
+    assert version("x = 1", "x = 1") == one
+    seen = {one, version("x = 2", "x = 1"), version("x = 1", "x = 2")}
     versions["scipy"] = "2"
-    seen.append(version())
-    assert len(set(seen)) == len(seen) == 4
-    assert version() == seen[-1]
+    seen.add(version("x = 1", "x = 1"))
+    assert len(seen) == 4
 
 
 def test_what_cannot_be_kept_is_computed_without_a_word(tmp_path: Path) -> None:

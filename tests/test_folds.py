@@ -47,7 +47,7 @@ def same(one: Outcome, other: Outcome) -> bool:
 def test_folds_side_by_side_have_the_bits_of_folds_one_after_the_other(recipe: Recipe) -> None:
     jobs = [Job(f"fold {n}", held(clips(n), None, clips(9)), seed=n) for n in range(3)]
     beside = list(folds.train(jobs, CLASSES, recipe))
-    alone = [training.fit(*job.sides(), CLASSES, recipe, job.seed, version="") for job in jobs]
+    alone = [training.fit(*job.sides(), CLASSES, recipe, job.seed) for job in jobs]
     assert [same(one, other) for one, other in zip(beside, alone, strict=True)] == [True] * 3
     assert not same(beside[0], beside[1])
     for one, other in zip(beside, alone, strict=True):

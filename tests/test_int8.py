@@ -64,7 +64,7 @@ def fine_tuned(
     network, targets = folded(body), teacher(body)
     return qat.fine_tune(
         network.to_json(), network.get_weights(), Data(X, targets.argmax(axis=1)), targets, CLASSES,
-        p, seed=0, version="", on_epoch=on_epoch,
+        p, seed=0, on_epoch=on_epoch,
     )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def fit(
     **changes: object,
 ) -> Outcome:
     return training.fit(
-        clips(0), validation, test, 3, recipe(toy, **changes), seed, version="",
+        clips(0), validation, test, 3, recipe(toy, **changes), seed,
         epochs=epochs_run, checkpoint=checkpoint, on_resume=on_resume, on_epoch=on_epoch,
     )  # fmt: skip
 
@@ -296,7 +296,7 @@ def test_class_weights_let_a_rare_class_weigh_as_much_as_the_others(
     kept = [*np.flatnonzero(clips(0).y != 2), 2, 5]  # 16, 16 and 2 clips
     rare = Data(clips(0).x[kept], clips(0).y[kept])
     p = recipe(toy, class_weights=weighted, batch_size=len(rare))
-    first = training.fit(rare, None, None, 3, p, 1, version="", epochs=1).history[0]
+    first = training.fit(rare, None, None, 3, p, 1, epochs=1).history[0]
     # The one step of that epoch, by hand.
     rng = np.random.default_rng((1, 0))
     order = rng.permutation(len(rare))

@@ -11,6 +11,10 @@ from pipeline.audio import spectra
 from pipeline.cache import cached, code_version
 from pipeline.params import Features
 
+# All that a clip's features follow from, beside their arguments.
+PARTS = (sys.modules[__name__], Features, cut_module, spectra)
+CODE = code_version(*PARTS, packages=("librosa", "numpy", "scipy"))
+
 
 def features(y: np.ndarray, input_len: float, sample_rate: int, p: Features) -> np.ndarray:
     """Features of a recording of any length [shape=(frames, bins)], float32.
@@ -31,9 +35,9 @@ def features(y: np.ndarray, input_len: float, sample_rate: int, p: Features) -> 
 
 
 def _of_file(
-    audio: Path, sha256: str, input_len: float, sample_rate: int, p: Features, version: str
+    audio: Path, sha256: str, input_len: float, sample_rate: int, p: Features
 ) -> np.ndarray:
-    """Features of a wav file; `sha256` and `version` stand for its samples and the code."""
+    """Features of a wav file; `sha256` stands for its samples."""
     return features(wavfile.read(audio)[1], input_len, sample_rate, p)
 
 
@@ -41,11 +45,8 @@ class CachedFrontEnd:
     """The front end with its results kept on disk; `known` says whether a result is there."""
 
     def __init__(self, input_len: float, sample_rate: int, p: Features) -> None:
-        self._recall = cached(_of_file, ignore=["audio"])
-        version = code_version(
-            sys.modules[__name__], cut_module, spectra, packages=("librosa", "numpy", "scipy")
-        )
-        self._arguments = (input_len, sample_rate, p, version)
+        self._recall = cached(_of_file, CODE, ignore=["audio"])
+        self._arguments = (input_len, sample_rate, p)
 
     def known(self, audio: Path, sha256: str) -> bool:
         return self._recall.check_call_in_cache(audio, sha256, *self._arguments)

@@ -6,14 +6,20 @@ from dataclasses import dataclass
 import joblib
 
 import pipeline
-from pipeline import workers
+from pipeline import params, workers
 from pipeline.audio import spectra
-from pipeline.cache import cached, code_version, directory
+from pipeline.cache import cached, code_version, directory, same_code
 from pipeline.dataset import Data
 from pipeline.errors import DivergedError
 from pipeline.models import augment, inference, lightsernet, losses, schedule, stem, training
 from pipeline.models.training import Outcome, Recipe
 from pipeline.progress import Progress
+
+# All that a training's outcome follows from, beside its arguments.
+PARTS = (
+    pipeline, params.Augment, params.Features, augment, inference, lightsernet, losses, schedule, spectra, stem, training,
+)  # fmt: skip
+CODE = code_version(*PARTS, packages=("tensorflow", "tf_keras", "numpy", "scipy", "librosa"))
 
 Sides = tuple[Data, Data | None, Data | None]
 
@@ -36,9 +42,10 @@ class Job:
 
 def _train(job: Job, classes: int, recipe: Recipe, version: str) -> Outcome:
     """One training, in a worker process, which says now and then how far it is."""
-    fit = cached(training.fit, ignore=["checkpoint", "on_resume", "on_epoch"])
-    arguments = (*job.sides(), classes, recipe, job.seed, version, job.epochs)
-    checkpoint = directory() / "checkpoints" / f"{joblib.hash(arguments)}.joblib"
+    same_code(CODE, version)
+    fit = cached(training.fit, version, ignore=["checkpoint", "on_resume", "on_epoch"])
+    arguments = (*job.sides(), classes, recipe, job.seed, job.epochs)
+    checkpoint = directory() / version / "checkpoints" / f"{joblib.hash(arguments)}.joblib"
     total = job.epochs or recipe.train.epochs
     with Progress(total=total, name=job.name, unit="epoch", lines=True) as progress:
         try:
@@ -60,9 +67,5 @@ def train(jobs: Sequence[Job], classes: int, recipe: Recipe) -> Iterator[Outcome
     A training whose arguments and code did not change is recalled; one that was interrupted goes on
     from its last checkpoint.
     """
-    version = code_version(
-        pipeline, augment, inference, lightsernet, losses, schedule, spectra, stem, training,
-        packages=("tensorflow", "tf_keras", "numpy", "scipy", "librosa"),
-    )  # fmt: skip
-    calls = [(job, classes, recipe, version) for job in jobs]
+    calls = [(job, classes, recipe, CODE) for job in jobs]
     yield from workers.run(_train, calls, jobs=workers.WITH_TENSORFLOW)

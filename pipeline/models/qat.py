@@ -250,7 +250,6 @@ def fine_tune(
     classes: int,
     p: Quantize,
     seed: int,
-    version: str,
     on_epoch: Callable[[], object],
 ) -> Tuned:
     """Fine-tune for eight bits.
@@ -264,7 +263,6 @@ def fine_tune(
     train : the training side of the fold
     teacher : the folded model's probabilities [shape=(clips, classes)]
     seed : of shuffling
-    version : stands for the code, for whoever keeps the result
     on_epoch : called after each epoch
     """
     deterministic(seed)

@@ -172,7 +172,7 @@ class _Training:
         self._step.set_optimizer(progress.optimizer)
 
     def over(self, epochs: int) -> bool:
-        """Whether all `epochs` are done, or the validation side has waited `patience` for a better one."""
+        """Whether all `epochs` are done, or the validation side has waited `patience` long."""
         progress, patience = self.progress, self._recipe.train.patience
         if progress.epochs >= epochs:
             return True
@@ -251,9 +251,14 @@ class _Checkpoint:
         self._written = time.monotonic()
 
     def load(self) -> _Progress | None:
-        if self._file is None or not self._file.is_file():
+        if self._file is None:
             return None
-        progress: _Progress = joblib.load(self._file)
+        try:
+            progress: _Progress = joblib.load(self._file)
+        except (
+            FileNotFoundError
+        ):  # never made, or taken away by a run beside this that has ended the fold
+            return None
         return progress
 
     def save_if_due(self, progress: _Progress) -> None:
@@ -276,7 +281,6 @@ def fit(
     classes: int,
     recipe: Recipe,
     seed: int,
-    version: str,
     epochs: int | None = None,
     checkpoint: Path | None = None,
     on_resume: Callable[[int], object] = lambda done: None,
@@ -292,7 +296,6 @@ def fit(
     train, validation, test : the sides of the fold; without validation the last epoch is kept
     classes : how many
     seed : of initial weights, shuffling, augmentation and dropout
-    version : stands for the code, for whoever keeps the result
     epochs : how many of the schedule's `train.epochs` to run; None: all
     checkpoint : file that keeps the progress, and from which it goes on; the caller's to remove; None:
         nothing is kept
