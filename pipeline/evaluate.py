@@ -25,7 +25,7 @@ from pipeline.params import Params
 from pipeline.progress import Progress
 from pipeline.reporting import plots
 from pipeline.scoring import scores
-from pipeline.scoring.protocols import PAPERS
+from pipeline.scoring.protocols import PAPERS, SHIPS, protocol
 from pipeline.splits import Fold
 from pipeline.tflite import graph
 from pipeline.tflite.int8 import Int8Model
@@ -304,8 +304,10 @@ def main() -> None:
     write(metrics, evaluation, measured, tables)
     mcu = device.budget
     print(
-        f"evaluate: UA float {metrics['float']['ua']} %, int8 {metrics['int8']['ua']} %; {mcu.need.variant}, "
-        f"arena {mcu.need.arena_bytes:,} bytes, {'fits' if mcu.fits else 'does not fit'} {device.board.name}"
+        f"evaluate: UA, {protocol(SHIPS)} protocol: float {metrics['float']['ua']} %, int8 {metrics[SHIPS]['ua']} %; "
+        f"{metrics['split']}\n"
+        f"evaluate: {mcu.need.variant}, arena {mcu.need.arena_bytes:,} bytes, "
+        f"{'fits' if mcu.fits else 'does not fit'} {device.board.name}"
     )
     if device.advice:
         print(f"evaluate: over budget: {device.advice}")

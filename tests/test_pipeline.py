@@ -80,6 +80,8 @@ def test_another_board_never_retrains_can_be_compared_and_a_small_one_is_over_bu
     )  # fmt: skip
     output = shell("dvc exp run -S evaluate.board=tiny --name tiny", done).stdout
     assert ran(output) == ["evaluate", "export"]
+    (scored,) = [line for line in output.splitlines() if line.startswith("evaluate: UA")]
+    assert "honest protocol: float" in scored and scored.endswith("leave one speaker out")
     metrics = json.loads((done / "metrics.json").read_text())
     assert metrics["mcu"]["fits"] is False
     gate = shell("python -m pipeline budget", done, check=False)

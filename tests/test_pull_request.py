@@ -224,9 +224,9 @@ def test_a_loss_for_every_speaker_is_more_than_chance_and_one_speakers_is_not(
 @pytest.mark.parametrize(
     ("gate", "wrong", "broken"),
     [
-        (GATE, 5, ["UA of the int8 model fell by 5.00 points, from 80.00 to 75.00 %; gate.ua_drop allows 2"]),
+        (GATE, 5, ["UA of the int8 model (honest protocol) fell by 5.00 points, from 80.00 to 75.00 %; gate.ua_drop allows 2"]),
         (Gate(ua_drop=5.0, macs_growth=None), 5, []),
-        (Gate(ua_drop=4.99, macs_growth=None), 5, ["UA of the int8 model fell by 5.00 points, from 80.00 to 75.00 %; gate.ua_drop allows 4.99"]),
+        (Gate(ua_drop=4.99, macs_growth=None), 5, ["UA of the int8 model (honest protocol) fell by 5.00 points, from 80.00 to 75.00 %; gate.ua_drop allows 4.99"]),
         (Gate(ua_drop=0.0, macs_growth=None), 4, []),
         (Gate(ua_drop=0.0, macs_growth=None), 3, []),
     ],

@@ -9,6 +9,7 @@ from pipeline.errors import SernetError
 from pipeline.params import Gate
 from pipeline.reporting.differences import Report
 from pipeline.reporting.revisions import Revision
+from pipeline.scoring.protocols import SHIPS, protocol
 
 NAMES = {"arena": "the arena", "ram": "RAM", "flash": "flash"}
 ROUNDING = 0.011  # points; scores are kept with two decimals
@@ -88,7 +89,7 @@ def _accuracy(report: Report, gate: Gate) -> Iterator[str]:
     lost = round(before - after, 2)  # the metrics have two decimals
     if lost > gate.ua_drop:
         yield (
-            f"UA of the int8 model fell by {lost:.2f} points, from {before:.2f} to {after:.2f} %; gate.ua_drop allows "
+            f"UA of the int8 model ({protocol(SHIPS)} protocol) fell by {lost:.2f} points, from {before:.2f} to {after:.2f} %; gate.ua_drop allows "
             f"{gate.ua_drop:g}"
         )
 
