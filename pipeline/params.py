@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from pipeline import forms
 from pipeline.errors import ParamsError
 
 PATH = Path("params.yaml")
@@ -174,9 +173,9 @@ class Evaluate(Section):
     tiling: Literal["off", "auto"] | Count
     level: Literal["whole", "deferred", "running"]
     exact_clips: Count
-    runtime_flash_bytes: Annotated[int, Field(ge=0)]
-    runtime_ram_bytes: Annotated[int, Field(ge=0)]
-    stack_bytes: Annotated[int, Field(ge=0)]
+    runtime_flash_bytes: Natural
+    runtime_ram_bytes: Natural
+    stack_bytes: Natural
     over_budget: Literal["report", "fail"]
 
 
@@ -194,7 +193,7 @@ class Gate(Section):
 class Params(Section):
     input_len: Positive
     sample_rate: Count
-    seed: Annotated[int, Field(ge=0)]
+    seed: Natural
     corpus: Corpus
     validation: Annotated[Validate, Field(alias="validate")]
     split: Split
@@ -218,6 +217,11 @@ class Params(Section):
             raise ValueError(
                 "augment.vocal_tract, gain_db, noise_share and frequency_masks act on mel bands, which features.kind spectrogram has not: set them to 0"
             )
+        if self.train.patience is not None and not self.split.inner_validation:
+            raise ValueError(
+                f"train.patience ({self.train.patience}) waits for an inner speaker, and split.inner_validation is false: "
+                "set it to true, or train.patience to null"
+            )
         if self.input_len * self.sample_rate < self.features.n_fft:
             raise ValueError(
                 f"input_len ({self.input_len} s) is shorter than one window of features.n_fft ({self.features.n_fft} samples)"
@@ -225,21 +229,14 @@ class Params(Section):
         return self
 
 
-def _line(error: Any) -> str:
-    """One of pydantic's errors as `dotted.name: what was expected, found what`."""
-    # Below an entry only the place in a list is the user's; else it is pydantic's name of a choice.
-    parts = [part for depth, part in enumerate(error["loc"]) if depth < 2 or isinstance(part, int)]
-    name = ".".join(str(part) for part in parts)
-    if error["type"] == "extra_forbidden":
-        return f"{name}: unknown parameter, remove it or correct its name"
-    if error["type"] == "missing":
-        return f"{name}: missing"
-    message = error["msg"].removeprefix("Value error, ")
-    if not name:
-        return message
-    if error["type"] == "value_error":
-        return f"{name}: {message}"
-    return f"{name}: {message[0].lower()}{message[1:]}, found {error['input']!r}"
+def _name(place: tuple[Any, ...]) -> str:
+    """What the entry at `place` is called.
+
+    Below an entry only the place in a list is the user's; else it is pydantic's name of a choice.
+    """
+    return forms.dotted(
+        tuple(part for depth, part in enumerate(place) if depth < 2 or isinstance(part, int))
+    )
 
 
 def load(path: Path | str = PATH, changes: Mapping[str, Any] | None = None) -> Params:
@@ -253,13 +250,11 @@ def load(path: Path | str = PATH, changes: Mapping[str, Any] | None = None) -> P
     """
     path = Path(path)
     try:
-        content = YAML(typ="safe").load(path)  # YAML 1.2, as DVC reads it
+        content = forms.content(path)
     except FileNotFoundError:
         raise ParamsError(
             f"no {path} in {Path.cwd()}: run this from the root of the project"
         ) from None
-    except YAMLError as error:
-        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: expected sections of parameters, found {content!r}")
     for dotted, value in (changes or {}).items():
@@ -271,7 +266,7 @@ def load(path: Path | str = PATH, changes: Mapping[str, Any] | None = None) -> P
     try:
         return Params.model_validate(content)
     except pydantic.ValidationError as error:
-        problems = "; ".join(_line(problem) for problem in error.errors())
+        problems = "; ".join(forms.problem(problem, _name) for problem in error.errors())
         raise ParamsError(f"{path}: {problems}") from None
 
 

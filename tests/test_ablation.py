@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +85,27 @@ def test_the_plan_can_be_run_and_every_variant_changes_something(write_params: A
     for corpus, names in changing.items():
         seen = {plan.params(corpus, name).model_dump_json() for name in names}
         assert len(seen) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("emodb4: {corpus: emodb4,", "emodb4: {corpus: emodb5,", "the corpus of emodb4 is none of iemocap-"),
+        ("seeds: [0]", "seeds: one", "seeds: input should be a valid list, found 'one'"),
+        ("starts: ", "start: ", "starts: missing; start: unknown entry"),
+        ("emodb4-nine: {corpus: emodb4, learn_from: all", "emodb4-nine: {corpus: emodb4, learn_from: some", "learn_from"),
+    ],
+)  # fmt: skip
+def test_a_plan_that_is_not_of_its_form_is_one_line(
+    tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    file = tmp_path / ablation.PLAN
+    assert file.read_text().count(before) == 1
+    file.write_text(file.read_text().replace(before, after))
+    with pytest.raises(SernetError) as caught:
+        ablation.plan(file)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_variants_in_the_mix_start_from_the_recipe_of_the_run(write_params: Any) -> None:

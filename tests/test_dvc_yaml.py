@@ -8,9 +8,10 @@ from typing import Any
 import imports
 import pytest
 from conftest import ROOT
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from pipeline import paths
+from pipeline import params, paths
 
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
@@ -40,6 +41,17 @@ def test_the_eight_stages_and_the_export_stand_in_order() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_imported_module_is_a_dependency_and_no_other(stage: str) -> None:
     assert code(STAGES[stage]["deps"]) == set(imports.reached(f"pipeline.{stage}"))
+
+
+def test_every_plot_of_scores_says_its_protocol_and_who_was_kept_out() -> None:
+    leave_out = params.load(ROOT / "params.yaml").split.leave_out
+    with Repo(ROOT) as repo:
+        (plots,) = (of for file, of in repo.index._plots.items() if file == str(ROOT / "dvc.yaml"))
+    of_files = {name: plot for entry in plots for name, plot in entry.items()}
+    scores = {"predictions.csv", "reports/speakers.csv", "reports/sizes.csv"}
+    scored = [plot["title"] for plot in of_files.values() if scores & set(plot["y"])]
+    assert len(scored) == 4
+    assert all(title.endswith(f"honest protocol, leave_out {leave_out}") for title in scored)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -18,7 +18,7 @@ def test_the_projects_own_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"train__epoch": 3}, "train.epoch: unknown parameter"),
+        ({"train__epoch": 3}, "train.epoch: unknown entry"),
         ({"train__epochs": "many"}, "train.epochs: input should be a valid integer"),
         ({"train__epochs": 0}, "train.epochs: input should be greater than or equal to 1, found 0"),
         ({"train__loss": "hinge"}, "train.loss: input should be 'cross_entropy' or 'focal'"),
@@ -27,6 +27,7 @@ def test_the_projects_own_file_is_valid() -> None:
         ({"features__n_mfcc": 200}, "must not exceed n_mels"),
         ({"features__lifter": 22}, "lifter (22) must be 0 or at least n_mfcc (40)"),
         ({"input_len": 0.01}, "shorter than one window"),
+        ({"train__patience": 3}, "train.patience (3) waits for an inner speaker, and split.inner_"),
         ({"validate__warn": ["colour"]}, "validate.warn.0: input should be 'labels'"),
         (
             {"validate__min_seconds": 61.0},
@@ -57,7 +58,7 @@ def test_a_change_is_in_the_place_of_what_the_file_says(write_params: Callable[.
     [
         ("trian.epochs", "no section 'trian' for trian.epochs"),
         ("seed.first", "no section 'seed' for seed.first"),
-        ("train.epoch", "train.epoch: unknown parameter"),
+        ("train.epoch", "train.epoch: unknown entry"),
     ],
 )
 def test_a_change_of_what_is_not_there_is_named(

@@ -324,6 +324,27 @@ def test_results_are_kept_only_under_the_name_whose_parameters_they_have(
         experiments.keep("demo")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("corpus: demo\n", "corpus: demos\n", "rows.demo.corpus: 'demos' is none of its corpora, iemocap-"),
+        ("    corpus: demo\n    set: {}", "    corpus: demo", "rows.yaml: rows.demo.set: missing"),
+        ("ours: [iemocap-all-focal-7s]", "ours: [gone]", "Table 2 names gone, which is none of its rows"),
+        ("recipes:\n", "<<<<<<< HEAD\nrecipes:\n", "rows.yaml is not valid YAML: "),
+        ("clips: 140", "clips: many", "corpora.demo.clips: input should be a valid integer"),
+    ],
+)  # fmt: skip
+def test_a_table_of_runs_that_is_not_of_its_form_is_one_line(
+    folder: Path, before: str, after: str, said: str
+) -> None:
+    file = folder / "rows.yaml"
+    assert file.read_text().count(before) == 1
+    file.write_text(file.read_text().replace(before, after))
+    with pytest.raises(SernetError) as caught:
+        experiments.read(folder)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_the_readme_has_the_memory_that_was_measured() -> None:
     rendered = memory.render(ROOT / memory.FILE)
     assert tables.written_into(README, "memory", "memory --write README.md", rendered) == README

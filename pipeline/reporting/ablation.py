@@ -4,11 +4,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ruamel.yaml import YAML
+from pydantic import BaseModel, ConfigDict
 
-from pipeline import params, paths
+from pipeline import forms, params, paths
+from pipeline.errors import ParamsError, listed
 from pipeline.params import Params
 from pipeline.reporting import experiments
 from pipeline.reporting.experiments import Corpus
@@ -26,6 +27,28 @@ MEASURED_WITH: dict[str, Any] = {
 Results = dict[str, dict[str, dict[str, Any]]]
 
 
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Start(_Written):
+    """A start as it is written: see `Start`."""
+
+    corpus: str
+    set: dict[str, Any]
+    learn_from: Literal["all"] | None = None
+
+
+class _Plan(_Written):
+    """What PLAN says: see `Plan`."""
+
+    speakers: list[str]
+    seeds: list[int]
+    starts: dict[str, _Start]
+    base: dict[str, Any]
+    variants: dict[str, dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Start:
     """What a column of the table starts from.
@@ -37,7 +60,7 @@ class Start:
 
     corpus: Corpus
     set: dict[str, Any]
-    learn_from: str | None = None
+    learn_from: Literal["all"] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,14 +141,21 @@ class Column:
 
 
 def plan(file: Path = PLAN) -> Plan:
-    """What `file` says; the corpora that it names are those of the named runs beside it."""
-    content = YAML(typ="safe").load(paths.require(file))
+    """What `file` says; the corpora that it names are those of the named runs beside it.
+
+    Raises
+    ------
+    ParamsError
+        It is not of its form, or names a corpus that there is not.
+    """
+    said = forms.read(paths.require(file), _Plan)
     known = experiments.corpora(file.parent)
+    if unknown := [name for name, of in said.starts.items() if of.corpus not in known]:
+        raise ParamsError(f"{file}: the corpus of {listed(unknown)} is none of {listed(known, 9)} in {experiments.ROWS}")  # fmt: skip
     starts = {
-        name: Start(**{**entry, "corpus": known[entry["corpus"]]})
-        for name, entry in content.pop("starts").items()
+        name: Start(known[of.corpus], of.set, of.learn_from) for name, of in said.starts.items()
     }
-    return Plan(**content, starts=starts)
+    return Plan(said.speakers, said.seeds, starts, said.base, said.variants)
 
 
 def read(file: Path = RESULTS) -> Results:

@@ -1,6 +1,5 @@
 """The runs that have names: what they set, what the paper prints, and what came out of them."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -8,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, model_validator
 from ruamel.yaml import YAML
 
-from pipeline import paths
-from pipeline.errors import MissingError, SernetError
+from pipeline import forms, paths
+from pipeline.errors import MissingError, SernetError, listed
 from pipeline.outputs import staged
 from pipeline.reporting import revisions, runs
 from pipeline.scoring import scores
 from pipeline.scoring.speakers import Interval, interval
+from pipeline.written import read_json
 
 FOLDER = Path("experiments")
 ROWS = "rows.yaml"
 ABLATION = "ablation.yaml"
+RESULTS = (paths.METRICS, paths.EVALUATION)
 KEPT = (paths.METRICS, paths.PREDICTIONS, paths.EVALUATION)
 # Parameters that change neither what is learnt nor what is scored.
 ELSEWHERE = ("corpus.path", "validate.", "evaluate.")
@@ -135,37 +137,80 @@ class Peers:
     systems: list[dict[str, Any]]
 
 
+class _Written(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Entry(_Written):
+    """A row as it is written: see `Row`.
+
+    chosen : whether it rests on choices made on the speakers of the plan
+    """
+
+    corpus: str
+    set: dict[str, Any]
+    paper: dict[str, float] | None = None
+    note: str = ""
+    chosen: bool = False
+
+
+class _Rows(_Written):
+    """What ROWS says; `recipes` are there to be referred to."""
+
+    recipes: dict[str, Any]
+    corpora: dict[str, Corpus]
+    rows: dict[str, _Entry]
+    peers: list[Peers]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "_Rows":
+        for name, row in self.rows.items():
+            if row.corpus not in self.corpora:
+                raise ValueError(f"rows.{name}.corpus: {row.corpus!r} is none of its corpora, {listed(self.corpora, 9)}")  # fmt: skip
+        for table in self.peers:
+            if unknown := [name for name in table.ours if name not in self.rows]:
+                raise ValueError(f"{table.table} names {listed(unknown)}, which is none of its rows")  # fmt: skip
+        return self
+
+
+def _rows(folder: Path) -> _Rows:
+    return forms.read(paths.require(folder / ROWS), _Rows)
+
+
 def corpora(folder: Path = FOLDER) -> dict[str, Corpus]:
-    """The corpora that there are named runs on."""
-    content = YAML(typ="safe").load(paths.require(folder / ROWS))
-    return {name: Corpus(**entry) for name, entry in content["corpora"].items()}
+    """The corpora that there are named runs on; ParamsError where ROWS is not of its form."""
+    return _rows(folder).corpora
 
 
 def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
-    """All named runs in their order, and the paper's tables of other systems."""
-    yaml = YAML(typ="safe")
-    content = yaml.load(paths.require(folder / ROWS))
-    known = corpora(folder)
+    """All named runs in their order, and the paper's tables of other systems.
+
+    Raises
+    ------
+    ParamsError
+        ROWS is not of its form.
+    """
+    content = _rows(folder)
     rows = {}
-    for name, entry in content["rows"].items():
-        metrics, params = folder / name / "metrics.json", folder / name / "params.yaml"
-        done = metrics.is_file()
+    for name, entry in content.rows.items():
+        done = (folder / name / paths.METRICS.name).is_file()
+        metrics, evaluation = (
+            read_json(folder / name / file.name) if done else None for file in RESULTS
+        )
         rows[name] = Row(
             name,
-            known[entry["corpus"]],
-            entry["set"],
-            entry.get("paper"),
-            json.loads(metrics.read_text("utf-8")) if done else None,
-            yaml.load(params) if done else None,
-            json.loads((folder / name / paths.EVALUATION.name).read_text("utf-8"))
-            if done
-            else None,
-            entry.get("note", ""),
-            Unseen.of(folder / name, yaml.load(paths.require(folder / ABLATION))["speakers"])
-            if done and entry.get("chosen")
+            content.corpora[entry.corpus],
+            entry.set,
+            entry.paper,
+            metrics,
+            forms.content(folder / name / "params.yaml") if done else None,
+            evaluation,
+            entry.note,
+            Unseen.of(folder / name, forms.content(folder / ABLATION)["speakers"])
+            if done and entry.chosen
             else None,
         )
-    return rows, [Peers(**entry) for entry in content["peers"]]
+    return rows, content.peers
 
 
 def queue(name: str, corpus_path: str | None) -> None:
@@ -208,7 +253,7 @@ def _of_parameters(row: Row, params: dict[str, Any]) -> None:
     refused too.
     """
     made_with: dict[str, Any] = {}
-    for stage in YAML(typ="safe").load(paths.require(Path("dvc.lock")))["stages"].values():
+    for stage in forms.content(paths.require(Path("dvc.lock")))["stages"].values():
         made_with |= stage.get("params", {}).get("params.yaml", {})
     asked = dict(revisions.flat(revisions.params_of("HEAD"))) | dict(revisions.flat(row.set))
     here = dict(revisions.flat(params))
@@ -250,7 +295,7 @@ def keep(name: str) -> Path:
     for file in KEPT:
         if not file.is_file():
             raise MissingError(f"no {file}; run the pipeline first")
-    summary = json.loads(paths.require(paths.VALIDATION).read_text("utf-8"))["summary"]
+    summary = read_json(paths.VALIDATION)["summary"]
     found, corpus = (
         {key: summary[key] for key in ("clips", "classes", "minutes")},
         rows[name].corpus,
