@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,16 @@ def refused(
         return capsys.readouterr().err
 
     return run
+
+
+def test_a_document_that_is_not_utf_8_is_one_line(
+    tmp_path: Path, refused: Callable[[str], str]
+) -> None:
+    shutil.copytree(ROOT / "experiments", tmp_path / "experiments")
+    (tmp_path / "page.md").write_bytes("größer".encode("latin-1"))
+    failed = refused("results --write page.md")
+    assert "page.md is not UTF-8, expected a Markdown file: name one" in failed
+    assert failed.count("\n") == 1
 
 
 @pytest.mark.parametrize(

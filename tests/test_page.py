@@ -261,6 +261,7 @@ def test_an_older_run_of_metrics_alone_makes_a_page(
         ("reports/evaluation.json", "[]", "not a JSON object"),
         ("predictions.csv", "clip\na\n", r"predictions.csv lacks the column\(s\) speaker, actual"),
         ("reports/learning_curves.csv", "fold,epoch\n", r"lacks the column\(s\) train_loss"),
+        ("reports/learning_curves.csv", "", r"lacks the column\(s\) fold, epoch"),
     ],
 )
 def test_a_file_that_no_stage_wrote_is_one_line(

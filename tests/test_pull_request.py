@@ -550,6 +550,26 @@ def test_a_file_that_is_wrong_or_missing_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_what_has_another_shape_than_this_version_writes_is_not_recorded(
+    compared: Compared, repository: Path
+) -> None:
+    write(repository)
+    metrics = json.loads((repository / "metrics.json").read_text())
+    evaluation = {
+        "variants": {"plain": None, "tiled": {"ram_bytes": 1}, "streaming": "refused"},
+        "models": {"int8": {"folds": {"speaker-a": 61.0}, "confusion": None}},
+    }
+    (repository / "reports/evaluation.json").write_text(json.dumps(evaluation))
+    for mcu in (None, "none", {"board": "stm32h743"}):
+        (repository / "metrics.json").write_text(
+            json.dumps({**metrics, "mcu": mcu, "front_end": 3})
+        )
+        report = compare_revisions("target")
+        assert rows_of(said(report))["arena, bytes"][1] == "–"
+        # What is not said does not pass.
+        assert any("lacks mcu.arena_bytes" in line for line in breaches(report, GATE))
+
+
 def test_a_revision_or_a_project_that_is_not_there_is_one_line(
     compared: Compared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

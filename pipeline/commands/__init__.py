@@ -34,7 +34,10 @@ def print_or_write(table: str, name: str, document: Path | None) -> None:
         typer.echo(table)
         return
     command = f"{name} --write {document.as_posix()}"
-    text = paths.named(document, "a Markdown file").read_text("utf-8")
+    try:
+        text = paths.named(document, "a Markdown file").read_text("utf-8")
+    except UnicodeDecodeError:
+        raise SernetError(f"{document} is not UTF-8, expected a Markdown file: name one") from None
     write(document, written_into(text, name, command, table))
 
 

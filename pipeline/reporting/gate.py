@@ -8,7 +8,7 @@ from pipeline import paths
 from pipeline.errors import SernetError
 from pipeline.params import Gate
 from pipeline.reporting.differences import Report
-from pipeline.reporting.revisions import Revision
+from pipeline.reporting.revisions import Revision, section
 from pipeline.scoring.protocols import SHIPS, protocol
 
 NAMES = {"arena": "the arena", "ram": "RAM", "flash": "flash"}
@@ -53,7 +53,7 @@ def _lacking(dotted: str) -> str:
 
 def _memory(report: Report) -> Iterator[str]:
     head = report.head
-    mcu = (head.metrics or {}).get("mcu", {})
+    mcu = section(head.metrics, "mcu")
     board = mcu.get("board", "the board")
     short = []
     for what in ("arena", "ram", "flash"):

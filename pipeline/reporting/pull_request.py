@@ -14,6 +14,7 @@ from markupsafe import Markup
 from pipeline.reporting import pull_request_tables as tables
 from pipeline.reporting.differences import Report
 from pipeline.reporting.gate import unjudged
+from pipeline.reporting.revisions import section
 
 MARKER = "<!-- sernet: report of a pull request -->"  # by which a workflow finds its comment
 LONGEST = 100  # characters of a user's text
@@ -40,6 +41,7 @@ def render(report: Report, broken: Sequence[str] | None = None) -> str:
         report=report,
         alone=report.base.metrics is None,
         metrics=report.head.metrics,
+        mcu=section(report.head.metrics, "mcu"),
         counts={
             name: tables.count(report.head.number(name)) for name in ("clips", "classes", "folds")
         },

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.reporting.differences import Report
-from pipeline.reporting.revisions import Revision
+from pipeline.reporting.revisions import Revision, section
 from pipeline.scoring.protocols import MODELS, PAPERS, SHIPS
 
 MOST = 40  # rows of a table, so that the whole stays below the 65,536 characters of a comment
@@ -58,7 +58,7 @@ def _points(report: Report, dotted: str) -> str:
 def front_ends(report: Report) -> list[Row]:
     """UA of the int8 model behind each front end that was measured; names are a user's text."""
     rows = []
-    for name in (report.head.metrics or {}).get("front_end", {}):
+    for name in section(report.head.metrics, "front_end"):
         before, after = (_score(of, "front_end", name) for of in (report.base, report.head))
         rows.append(Row(name, before, after, _points(report, f"front_end.{name}")))
     return rows
@@ -130,7 +130,7 @@ def confusion(report: Report) -> dict[str, Any] | None:
 
 
 def _counts(of: Revision) -> list[list[int]] | None:
-    return of.evaluation.get("models", {}).get("int8", {}).get("confusion")
+    return section(of.evaluation, "models", SHIPS).get("confusion")
 
 
 def folds(report: Report) -> list[Row]:
@@ -150,8 +150,8 @@ def folds(report: Report) -> list[Row]:
 
 
 def _ua_of_folds(of: Revision) -> dict[str, float]:
-    found = of.evaluation.get("models", {}).get("int8", {}).get("folds", {})
-    return {name: scores["ua"] for name, scores in found.items()}
+    found = section(of.evaluation, "models", SHIPS, "folds")
+    return {name: scores["ua"] for name in found if "ua" in (scores := section(found, name))}
 
 
 def curves(report: Report) -> list[tuple[str, str, str]]:

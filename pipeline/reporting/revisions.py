@@ -44,9 +44,8 @@ class Revision:
 
     def number(self, dotted: str) -> float | None:
         """The metric of that name, `mcu.arena_bytes` for example; None where there is none."""
-        value: Any = self.metrics
-        for part in dotted.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
+        above, _, last = dotted.rpartition(".")
+        value: Any = section(self.metrics, *above.split(".") if above else ()).get(last)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return value if number and isfinite(value) else None
 
@@ -65,16 +64,27 @@ class Revision:
         A way that was refused is left out. A revision from before they were listed has the one of
         its metrics, whose RAM may be the arena alone.
         """
+        variants = section(self.evaluation, "variants")
         ways = {
             name: (way["ram_bytes"], way["flash_bytes"])
-            for name, way in self.evaluation.get("variants", {}).items()
-            if "refused" not in way
+            for name in variants
+            if {"ram_bytes", "flash_bytes"} <= set(way := section(variants, name))
         }
-        mcu = (self.metrics or {}).get("mcu", {})
+        mcu = section(self.metrics, "mcu")
         ram, flash = mcu.get("ram_bytes", mcu.get("arena_bytes")), mcu.get("flash_needed_bytes")
         if ways or ram is None or flash is None:
             return ways
         return {mcu.get("variant", "plain"): (ram, flash)}
+
+
+def section(content: Any, *names: str) -> dict[str, Any]:
+    """What stands under these names, one within the other; empty where there is no such mapping.
+
+    What git has may be of an older or a newer version, or a person's.
+    """
+    for name in names:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
 
 
 def read(rev: str | None) -> Revision:
@@ -99,6 +109,12 @@ def params_of(rev: str) -> dict[str, Any]:
     """params.yaml of a revision; raises as `read` does, with nothing else of it read."""
     with _committed(rev) as (_, text):
         return _params(rev, text)
+
+
+def text_of(rev: str, path: Path) -> str | None:
+    """A file of a revision, None where git has none; raises as `read` does."""
+    with _committed(rev) as (_, text):
+        return text(path)
 
 
 def commit_of(rev: str) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline import paths, splits
 from pipeline.errors import MissingError, SernetError
+from pipeline.reporting import revisions
 from pipeline.scoring.protocols import protocol
 from pipeline.scoring.speakers import compare
 
@@ -42,17 +43,15 @@ def predictions(where: str) -> pd.DataFrame:
 
 
 def _of_revision(rev: str) -> str:
-    import dvc.api
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
-
     try:
-        content: str = dvc.api.read(paths.PREDICTIONS.as_posix(), rev=rev, encoding="utf-8")
-    except (DvcException, SCMError, OSError):
+        content = revisions.text_of(rev, paths.PREDICTIONS)
+    except SernetError:  # outside a project, or no revision of that name
+        content = None
+    if content is None:
         raise MissingError(
             f"no run at {rev!r}: looked for a file, for a folder with {paths.PREDICTIONS}, and for a revision that has it; "
             "`dvc exp show` lists experiments"
-        ) from None
+        )
     return content
 
 

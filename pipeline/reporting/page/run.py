@@ -88,7 +88,10 @@ def _predictions() -> pd.DataFrame | None:
 def _curves() -> pd.DataFrame | None:
     if not paths.LEARNING_CURVES.is_file():
         return None
-    table = pd.read_csv(paths.LEARNING_CURVES, dtype={"fold": str})
+    try:
+        table = pd.read_csv(paths.LEARNING_CURVES, dtype={"fold": str})
+    except ValueError:  # of decoding too; an empty file has no columns
+        table = pd.DataFrame()
     return _with(CURVES, table, paths.LEARNING_CURVES)
 
 
