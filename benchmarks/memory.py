@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from pipeline import params
 from pipeline.audio import spectra
+from pipeline.errors import ModelError, run
 from pipeline.mcu import boards, tiling, variants
 from pipeline.mcu.budget import Need
 from pipeline.mcu.variants import Surroundings
@@ -65,6 +66,8 @@ def measure(p: Params, seconds: float) -> list[dict]:
     content, _ = model(p, seconds)
     around = Surroundings(p.evaluate.model_copy(update={"tiling": "auto"}), p.features, seconds, p.sample_rate)  # fmt: skip
     small = variants.measure(content, boards.get(SMALL), around, boards.get(SMALL).ram)
+    if small.stream_memory is None:
+        raise ModelError(f"no streaming for clips of {seconds:g} s: {small.refused}")
     plain, streaming = small.needs["plain"], small.needs["streaming"]
     macs = small.deployed.plain.macs
     rows = [row(seconds, "plain", plain, macs, plain, macs)]
@@ -76,7 +79,6 @@ def measure(p: Params, seconds: float) -> list[dict]:
         rows.append(
             row(seconds, f"tiled, {tiled.slabs} slabs", need, tiled.costs.macs, plain, macs)
         )
-    assert small.stream_memory
     rows.append(row(seconds, "streaming", streaming, small.stream_memory.macs, plain, macs))
     return rows
 
@@ -91,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
