@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.bundle import files
+from pipeline.bundle.budgeted import Budgeted
 from pipeline.errors import run
 from pipeline.outputs import staged
 from pipeline.tflite import card
@@ -42,8 +43,8 @@ def write(folder: Path) -> None:
     }
     refused = "refused" in evaluation["variants"]["streaming"]
     streamed = None if refused else split(paths.MODEL.read_bytes())
-    arena_bytes = evaluation["budget"]["need"]["ram"][0]["bytes"]
-    files.write(folder, model, described, arena_bytes, clips, streamed)
+    budgeted = Budgeted.read(evaluation, str(paths.EVALUATION))
+    files.write(folder, model, described, budgeted, clips, streamed)
 
 
 def main() -> None:

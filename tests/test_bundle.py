@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import arm
 import numpy as np
@@ -16,13 +17,17 @@ from conftest import toy_content
 from test_int8 import CLASSES, X, folded, ptq
 
 from pipeline.bundle import c_code, constants, files, schedule
+from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.config import configure
 from pipeline.bundle.footprint import WAYS, flash, ram
 from pipeline.errors import AudioError, ModelError, ParamsError
+from pipeline.mcu import boards, budget
 from pipeline.mcu.arena import Micro, smallest
 from pipeline.mcu.front_end import DeviceFrontEnd, Mode
 from pipeline.mcu.stream import memory, micro
-from pipeline.tflite import converter
+from pipeline.mcu.variants import Surroundings
+from pipeline.params import Evaluate
+from pipeline.tflite import converter, graph
 from pipeline.tflite.card import Card
 from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed, split
@@ -87,6 +92,16 @@ def arena_bytes() -> int:
 
 
 @cache
+def budgeted() -> Budgeted:
+    """What the toy model takes, and the scratch memory that its board's budget allows for."""
+    p = Evaluate.model_validate(toy_content()["evaluate"])
+    around = Surroundings(p, card().feature_params(), 1.0, RATE)
+    need = around.need("plain", arena_bytes(), len(ptq()), graph.read(ptq()))
+    board = boards.get("stm32h743")
+    return Budgeted.read({"budget": budget.make("stm32h743", board, need).to_dict()}, "a test")
+
+
+@cache
 def streamed() -> Streamed:
     return split(ptq())
 
@@ -94,7 +109,7 @@ def streamed() -> Streamed:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "sernet"
-    files.write(folder, ptq(), card(), arena_bytes(), CLIPS, streamed())
+    files.write(folder, ptq(), card(), budgeted(), CLIPS, streamed())
     return folder
 
 
@@ -120,6 +135,14 @@ def edited(bundle: Path, copy: Path, file: str, old: str, new: str) -> Path:
     assert old in text
     (copy / file).write_text(text.replace(old, new), "utf-8")
     return copy
+
+
+def nm(file: Path, program: str = "nm") -> dict[str, int]:
+    """Bytes of what an object file or a program holds, by name."""
+    listed = subprocess.run(
+        [program, "--print-size", "--radix=d", str(file)], check=True, capture_output=True, text=True
+    ).stdout.splitlines()  # fmt: skip
+    return {line.split()[-1]: int(line.split()[1]) for line in listed if len(line.split()) == 4}
 
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:
@@ -240,7 +263,7 @@ LOG_MEL = {"kind": "log_mel", "n_mels": 40, "log_offset": 1e-3}
 @pytest.fixture(scope="module")
 def log_mel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("log-mel") / "sernet"
-    files.write(folder, ptq(), card(**LOG_MEL), arena_bytes(), CLIPS, streamed())
+    files.write(folder, ptq(), card(**LOG_MEL), budgeted(), CLIPS, streamed())
     return folder
 
 
@@ -264,7 +287,7 @@ def test_log_mel_is_that_of_training_and_levelled_in_every_band(log_mel: Path, n
 @needs_cc
 def test_liftered_coefficients_are_those_of_training(tmp_path: Path) -> None:
     of = card(lifter=80, clip=100.0)
-    files.write(tmp_path / "b", ptq(), of, arena_bytes(), CLIPS, streamed())
+    files.write(tmp_path / "b", ptq(), of, budgeted(), CLIPS, streamed())
     library, audio = compiled(tmp_path / "b", FRONT_END), CLIPS["exact"]
     golden = files.golden("exact", audio, ptq(), of, arena_bytes())
     plain = files.golden("exact", audio, ptq(), card(clip=100.0), arena_bytes())
@@ -279,7 +302,7 @@ def test_liftered_coefficients_are_those_of_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["mfcc", "log_mel"])
 def test_without_a_level_each_way_gives_the_rows_of_training(tmp_path: Path, kind: str) -> None:
     of = card(**(LOG_MEL if kind == "log_mel" else {}), level="none")
-    files.write(tmp_path / "b", ptq(), of, arena_bytes(), CLIPS, streamed())
+    files.write(tmp_path / "b", ptq(), of, budgeted(), CLIPS, streamed())
     library = compiled(tmp_path / "b", FRONT_END)
     for name, audio in CLIPS.items():
         golden = files.golden(name, audio, ptq(), of, arena_bytes())
@@ -472,7 +495,7 @@ def test_golden_outputs_are_the_reference_kernels_too() -> None:
 
 
 def test_the_same_model_gives_the_same_files(bundle: Path, tmp_path: Path) -> None:
-    files.write(tmp_path, ptq(), card(), arena_bytes(), CLIPS, streamed())
+    files.write(tmp_path, ptq(), card(), budgeted(), CLIPS, streamed())
     names = sorted(file.name for file in tmp_path.iterdir())
     assert {"README.md", "sernet_model.c", "sernet_stream_plan.c"} <= set(names)
     for name in names:
@@ -480,7 +503,7 @@ def test_the_same_model_gives_the_same_files(bundle: Path, tmp_path: Path) -> No
 
 
 def test_without_parts_there_is_nothing_about_streaming(tmp_path: Path) -> None:
-    files.write(tmp_path, ptq(), card(), arena_bytes(), {"exact": CLIPS["exact"]})
+    files.write(tmp_path, ptq(), card(), budgeted(), {"exact": CLIPS["exact"]})
     assert not list(tmp_path.glob("sernet_stream*"))
     assert "SERNET_STREAM" not in (tmp_path / "README.md").read_text("utf-8")
 
@@ -509,17 +532,29 @@ def test_features_that_the_device_lacks_are_refused(changes: dict[str, object], 
         constants.make(RATE, card(**changes).feature_params())
 
 
+@pytest.mark.parametrize("lacking", ["ram", "scratch", "all"])
+def test_an_evaluation_without_the_budget_is_one_line(lacking: str) -> None:
+    need: dict[str, Any] = {"ram": [{"name": "tensor arena", "bytes": 1600}]}
+    if lacking != "scratch":
+        need["ram"].append({"name": "convolution scratch, of some kernels", "bytes": 33})
+    if lacking == "ram":
+        del need["ram"]
+    content: Any = {"budget": {"need": need}}
+    with pytest.raises(ModelError, match=r"e\.json lacks .*: run `dvc repro`"):
+        Budgeted.read([] if lacking == "all" else content, "e.json")
+
+
 def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="export the int8 model"):
-        files.write(tmp_path, converter.to_float(folded()), card(), 1 << 20, {})
+        files.write(tmp_path, converter.to_float(folded()), card(), budgeted(), {})
     for other in (
         Card(LABELS[1:], 1.0, RATE, card().features, "ptq"),
         Card(LABELS, 2.0, RATE, card().features, "ptq"),
     ):
         with pytest.raises(ModelError, match="do not belong together"):
-            files.write(tmp_path, ptq(), other, 1 << 20, {})
+            files.write(tmp_path, ptq(), other, budgeted(), {})
     with pytest.raises(AudioError, match="expected speech"):
-        files.write(tmp_path, ptq(), card(), arena_bytes(), {"": np.zeros(RATE, np.int16)})
+        files.write(tmp_path, ptq(), card(), budgeted(), {"": np.zeros(RATE, np.int16)})
     assert not list(tmp_path.iterdir())
 
 
@@ -538,7 +573,7 @@ def test_the_compiled_bytes_are_those_of_the_budget(
     request: pytest.FixtureRequest,
 ) -> None:
     folder, of = request.getfixturevalue(written), card(**features)
-    config = configure(ptq(), of, arena_bytes())
+    config = configure(ptq(), of, budgeted())
     stream = schedule.tables(streamed(), memory(streamed()))
     constants = flash(ptq(), of, cmsis)
     if cmsis:
@@ -556,6 +591,27 @@ def test_the_compiled_bytes_are_those_of_the_budget(
 
 
 @needs_arm
+@pytest.mark.parametrize("way", WAYS)
+def test_the_arena_has_room_for_the_scratch_memory_of_optimized_kernels(
+    bundle: Path, tmp_path: Path, way: str
+) -> None:
+    def arena(*options: str) -> int:
+        file = tmp_path / "memory.o"
+        flags = (*arm.flags("Cortex-M4F"), *OPTIONS[way], *options, "-c", "-o", str(file))
+        subprocess.run([arm.COMPILER, *flags, "sernet_memory.c"], cwd=bundle, check=True)
+        return nm(file, "arm-none-eabi-nm")["sernet_arena"]
+
+    measured = arena_bytes()
+    if way == "stream":
+        parts = memory(streamed())
+        measured = parts.activations + parts.persistent
+    # The widest filter covers 3 × 3 of the stem's three paths of 4 channels, in 4 bytes each.
+    assert arena() == measured + 4 * 3 * 3 * 12
+    assert arena("-DSERNET_SCRATCH_BYTES=0u") == measured
+    assert arena("-DSERNET_SCRATCH_BYTES=4608u") == measured + 4608
+
+
+@needs_arm
 @needs_cmsis
 def test_cmsis_dsps_own_tables_take_the_bytes_of_the_budget(tmp_path: Path) -> None:
     file = tmp_path / "tables.o"
@@ -563,11 +619,7 @@ def test_cmsis_dsps_own_tables_take_the_bytes_of_the_budget(tmp_path: Path) -> N
     flags = (*arm.flags("Cortex-M4F"), *CMSIS_OPTIONS, include, "-w", "-c", "-o", str(file))
     source = f"{CMSIS}/Source/CommonTables/arm_common_tables.c"
     subprocess.run([arm.COMPILER, *flags, source], check=True)
-    listed = subprocess.run(
-        ["arm-none-eabi-nm", "--print-size", "--radix=d", str(file)],
-        check=True, capture_output=True, text=True,
-    ).stdout.splitlines()  # fmt: skip
-    sizes = {line.split()[-1]: int(line.split()[1]) for line in listed}
+    sizes = nm(file, "arm-none-eabi-nm")
     used = ("twiddleCoef_512", "twiddleCoef_rfft_1024", "armBitRevIndexTable512")
     assert sum(sizes[name] for name in used) == flash(ptq(), card(), cmsis=True)["fft"]
 
@@ -819,7 +871,7 @@ def test_the_readmes_check_of_the_network_counts_the_clips_that_differ(
 
 def test_the_readme_has_the_figures_of_the_budget(bundle: Path) -> None:
     readme = (bundle / "README.md").read_text("utf-8")
-    config = configure(ptq(), card(), arena_bytes())
+    config = configure(ptq(), card(), budgeted())
     stream = schedule.tables(streamed(), memory(streamed()))
     totals = [
         [sum(ram(config, way, cmsis, stream).values()) for cmsis in (False, True)] for way in WAYS

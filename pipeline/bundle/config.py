@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipeline.audio import spectra
 from pipeline.audio.cut import PERCENTILE
 from pipeline.bundle import constants
+from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.c_code import float_literal
 from pipeline.mcu import cmsis
 from pipeline.tflite import graph
@@ -44,9 +45,10 @@ class Config:
     classes: int
     model_bytes: int
     arena_bytes: int
+    scratch_bytes: int
 
 
-def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
+def configure(model: bytes, card: Card, budgeted: Budgeted) -> Config:
     """Compare what the graph takes and gives with its card, and put both into one.
 
     Raises
@@ -93,5 +95,6 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         output_zero_point=int(output_zero),
         classes=len(card.labels),
         model_bytes=len(model),
-        arena_bytes=arena_bytes,
+        arena_bytes=budgeted.arena_bytes,
+        scratch_bytes=budgeted.scratch_bytes,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.audio.front_end import features
 from pipeline.bundle import c_code, constants, schedule
+from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.config import configure
 from pipeline.bundle.footprint import CMSIS_OR_NOT, WAYS, flash, ram
 from pipeline.mcu.arena import Micro
@@ -89,7 +90,7 @@ def write(
     folder: Path,
     model: bytes,
     card: Card,
-    arena_bytes: int,
+    budgeted: Budgeted,
     clips: Mapping[str, np.ndarray],
     streamed: Streamed | None = None,
 ) -> None:
@@ -100,7 +101,7 @@ def write(
     folder : is made; files of the same names are replaced
     model : int8 flatbuffer, plain or tiled
     card : of the model
-    arena_bytes : in which TFLite Micro runs it
+    budgeted : what `evaluate` found that it takes
     clips : int16 audio [shape=(n,)] by name, for the golden vectors
     streamed : the same network in parts, if the bundle is to have it
 
@@ -114,9 +115,9 @@ def write(
         A clip is silence.
     """
     tables = constants.make(card.sample_rate, card.feature_params())
-    config = configure(model, card, arena_bytes)
+    config = configure(model, card, budgeted)
     assert clips, "a bundle without golden vectors cannot be checked"
-    clips_in_c = [golden(name, y, model, card, arena_bytes) for name, y in clips.items()]
+    clips_in_c = [golden(name, y, model, card, budgeted.arena_bytes) for name, y in clips.items()]
     stream = None if streamed is None else schedule.tables(streamed, memory(streamed))
     contents = [model] if stream is None else [model, *stream.models]
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,8 @@ class StreamTables:
 
     models : a flatbuffer for each part, the head's last
     row_bytes : of all line buffers
-    arena_bytes : for one allocator that the parts share
-    part_arena_bytes : for each part and the head where they share nothing
+    arena_bytes : for one allocator that the parts share, with TFLite Micro's reference kernels
+    part_arena_bytes : for each part and the head where they share nothing, with the same kernels
     """
 
     lines: list[tuple[int, ...]]
