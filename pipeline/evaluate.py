@@ -1,5 +1,6 @@
 """Stage 8, evaluate: every test clip once, and the memory that the model takes on the board."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -284,6 +285,13 @@ def main() -> None:
         "no_front_end": around.no_front_end,
         "robustness": robustness,
         "budget": {**device.budget.to_dict(), "advice": device.advice},
+        "sha256": {
+            name: hashlib.sha256(content).hexdigest()
+            for name, content in (
+                ("plain", device.content),
+                ("deployed", measured.deployed.content),
+            )
+        },
         "variants": measured.to_dict(),
         "arena": measured.deployed.costs.arena.parts,
         "operators": deployed.histogram(),

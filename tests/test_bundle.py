@@ -1,6 +1,8 @@
 """The bundle: C that compiles without a warning, takes the bytes it says, and computes the same."""
 
 import ctypes
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,11 +18,12 @@ import pytest
 from conftest import toy_content
 from test_int8 import CLASSES, X, folded, ptq
 
+from pipeline import export, paths
 from pipeline.bundle import c_code, constants, files, schedule
 from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.config import configure
 from pipeline.bundle.footprint import WAYS, flash, ram
-from pipeline.errors import AudioError, ModelError, ParamsError
+from pipeline.errors import AudioError, ModelError, ParamsError, SernetError
 from pipeline.mcu import boards, budget
 from pipeline.mcu.arena import Micro, smallest
 from pipeline.mcu.front_end import DeviceFrontEnd, Mode
@@ -29,6 +32,7 @@ from pipeline.mcu.variants import Surroundings
 from pipeline.params import Evaluate
 from pipeline.tflite import converter, graph
 from pipeline.tflite.card import Card
+from pipeline.tflite.card import write as write_card
 from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed, split
 from pipeline.tflite.streaming.run import Stream
@@ -91,14 +95,24 @@ def arena_bytes() -> int:
     return smallest(ptq()).bytes
 
 
-@cache
-def budgeted() -> Budgeted:
-    """What the toy model takes, and the scratch memory that its board's budget allows for."""
+def evaluation(name: str = "stm32h743", **of_board: object) -> dict[str, Any]:
+    """What `evaluate` writes of the toy model on a board."""
     p = Evaluate.model_validate(toy_content()["evaluate"])
     around = Surroundings(p, card().feature_params(), 1.0, RATE)
     need = around.need("plain", arena_bytes(), len(ptq()), graph.read(ptq()))
-    board = boards.get("stm32h743")
-    return Budgeted.read({"budget": budget.make("stm32h743", board, need).to_dict()}, "a test")
+    board = boards.get(name).model_copy(update=of_board)
+    sha256 = hashlib.sha256(ptq()).hexdigest()
+    return {
+        "no_front_end": "",
+        "budget": budget.make(name, board, need).to_dict(),
+        "sha256": {"plain": sha256, "deployed": sha256},
+        "variants": {"streaming": {}},
+    }
+
+
+@cache
+def budgeted() -> Budgeted:
+    return Budgeted.of(evaluation())
 
 
 @cache
@@ -532,16 +546,59 @@ def test_features_that_the_device_lacks_are_refused(changes: dict[str, object], 
         constants.make(RATE, card(**changes).feature_params())
 
 
-@pytest.mark.parametrize("lacking", ["ram", "scratch", "all"])
-def test_an_evaluation_without_the_budget_is_one_line(lacking: str) -> None:
-    need: dict[str, Any] = {"ram": [{"name": "tensor arena", "bytes": 1600}]}
-    if lacking != "scratch":
-        need["ram"].append({"name": "convolution scratch, of some kernels", "bytes": 33})
-    if lacking == "ram":
-        del need["ram"]
-    content: Any = {"budget": {"need": need}}
-    with pytest.raises(ModelError, match=r"e\.json lacks .*: run `dvc repro`"):
-        Budgeted.read([] if lacking == "all" else content, "e.json")
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project as `evaluate` leaves it, in which the stage runs."""
+    for file in (paths.MODEL, paths.DEVICE / "model.tflite", paths.EVALUATION):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(ptq())
+    write_card(card(), tmp_path / paths.MODEL)
+    (tmp_path / paths.EVALUATION).write_text(json.dumps(evaluation()))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_stage_writes_the_bundle_of_what_was_evaluated(project: Path) -> None:
+    export.main()
+    assert f"({arena_bytes()}u + SERNET_SCRATCH_BYTES)" in (
+        project / paths.BUNDLE / "sernet_config.h"
+    ).read_text("utf-8")
+
+
+@pytest.mark.parametrize("file", [paths.MODEL, paths.DEVICE / "model.tflite"])
+@pytest.mark.parametrize("length", ["same", "other"])
+def test_an_evaluation_of_another_model_is_one_line(project: Path, file: Path, length: str) -> None:
+    other = bytearray(ptq())
+    other[-1] ^= 1
+    (project / file).write_bytes(other if length == "same" else other + bytes(16))
+    with pytest.raises(ModelError, match=f"of another model: {file} .* run `dvc checkout` or"):
+        export.write(project / "bundle")
+    assert not (project / "bundle").exists()
+
+
+@pytest.mark.parametrize("lacking", ["budget", "no_front_end", "sha256", "variants", "scratch"])
+def test_an_evaluation_that_lacks_something_is_one_line(project: Path, lacking: str) -> None:
+    content = evaluation()
+    if lacking == "scratch":
+        need = content["budget"]["need"]
+        need["ram"] = [line for line in need["ram"] if "scratch" not in line["name"]]
+    else:
+        del content[lacking]
+    (project / paths.EVALUATION).write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=rf"evaluation\.json lacks .*{lacking}.*: run `dvc repro`"):
+        export.main()
+    assert not (project / paths.BUNDLE).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "is not JSON, expected what"), ("[]", "lacks what"), ("3", "lacks what")],
+)
+def test_a_damaged_evaluation_is_one_line(project: Path, text: str, said: str) -> None:
+    (project / paths.EVALUATION).write_text(text)
+    for run in (export.main, lambda: export.write(project / "bundle")):
+        with pytest.raises(SernetError, match=rf"evaluation\.json {said}.*`dvc repro`"):
+            run()
 
 
 def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
