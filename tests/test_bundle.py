@@ -753,10 +753,15 @@ DECLARATIONS = {
           template <unsigned int n> MicroInterpreter(
               const Model*, const MicroMutableOpResolver<n>&, MicroAllocator*) { ++made; }
           TfLiteStatus AllocateTensors() { return kTfLiteOk; }
-          TfLiteStatus Invoke() { if (run) run(in[0], out); return kTfLiteOk; }
+          TfLiteStatus Invoke() {
+            if (this == broken) return kTfLiteError;
+            if (run) run(in[0], out);
+            return kTfLiteOk;
+          }
           TfLiteTensor* input(size_t n) { tensor.data.int8 = in[n]; return &tensor; }
           TfLiteTensor* output(size_t) { tensor.data.int8 = out; return &tensor; }
           static inline unsigned made = 0;
+          static inline const MicroInterpreter* broken = nullptr;
           static inline void (*run)(const int8_t* input, int8_t* output) = nullptr;
           static inline int8_t in[4][1 << 16], out[1 << 16];
           TfLiteTensor tensor;
@@ -898,6 +903,39 @@ def test_the_readmes_stream_hears_clip_after_clip_and_says_which_was_silent(
     assert again != streaming
     run = linked(bundle, declared, tmp_path, again + MICROPHONE + STREAMING, sources, STREAM)
     assert run.stdout.startswith("0 1, -3 0, -3")  # an operator is not added twice
+
+
+FAILING = """
+    static unsigned shown = 0;
+    void show(const int8_t*) { ++shown; }
+    int main() {
+      listen();
+      for (uint32_t part = 0; part < kModels; ++part) {
+        Interpreter::broken = part_of(part);
+        shown = 0;
+        std::printf("%d ", listen());
+        std::printf("%d, ", shown > 0);
+      }
+      Interpreter::broken = nullptr;
+      std::printf("%d ", listen());
+      std::printf("%d", shown > 0);
+    }"""
+
+
+@needs_cc
+@needs_cxx
+def test_the_readmes_stream_says_that_a_part_or_the_head_failed(
+    bundle: Path, declared: Path, tmp_path: Path
+) -> None:
+    streaming = programs(bundle)[2]
+    sources = (*FRONT_END, "sernet_memory.c", "sernet_stream.c", "sernet_stream_plan.c")
+    run = linked(bundle, declared, tmp_path, streaming + MICROPHONE + FAILING, sources, STREAM)
+    parts = len(streamed().parts)
+    assert run.stdout == "-3 0, " * (parts + 1) + "0 1"
+    deaf = streaming.replace("else if (result != SERNET_TOO_EARLY) return result;", "")
+    assert deaf != streaming
+    run = linked(bundle, declared, tmp_path, deaf + MICROPHONE + FAILING, sources, STREAM)
+    assert run.stdout == "-3 0, " * parts + "0 0, 0 1"
 
 
 @needs_cc
