@@ -362,7 +362,7 @@ def test_log_mel_with_one_constant_wrong_is_noticed(
 
 @needs_cc
 def test_the_own_test_of_a_bundle_for_log_mel_passes(log_mel: Path) -> None:
-    sources = [*FRONT_END, "host_test.c", "sernet_golden.c"]
+    sources = [*FRONT_END, "host_test.c", "sernet_golden.c", "sernet_golden_audio.c"]
     subprocess.run(["cc", *STRICT, *sources, "-lm", "-o", "host_test"], cwd=log_mel, check=True)
     done = subprocess.run(["./host_test"], cwd=log_mel, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -438,9 +438,12 @@ def test_the_bundles_own_test_passes_and_can_fail(bundle: Path, tmp_path: Path) 
     done = subprocess.run(command[1], shell=True, cwd=bundle, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == 3 * len(CLIPS)
-    for array in ("float features_2", "int8_t input_0", "int8_t deferred_3"):
+    for array, file in (
+        ("float features_2", "sernet_golden_audio.c"), ("int8_t input_0", "sernet_golden.c"),
+        ("int8_t deferred_3", "sernet_golden_audio.c"),
+    ):  # fmt: skip
         begin = f"{array}[] = {{\n    "
-        copy = edited(bundle, tmp_path / array, "sernet_golden.c", begin, f"{begin}7 + ")
+        copy = edited(bundle, tmp_path / array, file, begin, f"{begin}7 + ")
         assert subprocess.run(command[1], shell=True, cwd=copy, capture_output=True).returncode == 1
 
 
@@ -643,6 +646,13 @@ def test_the_compiled_bytes_are_those_of_the_budget(
         assert sum(size.bss + size.data for size in sizes.values()) == sizes["sernet_memory"].bss
     found = sizes["sernet_model"].text + sizes["sernet_tables"].text
     assert 0 <= found - sum(constants.values()) < 16
+    clips = [files.golden(name, y, ptq(), of, arena_bytes()) for name, y in CLIPS.items()]
+    for name, counted in (
+        ("sernet_golden", sum(clip.network_bytes for clip in clips)),
+        ("sernet_golden_audio", sum(clip.audio_bytes for clip in clips)),
+    ):
+        assert 0 <= sizes[name].text - counted < 4 * 3 * len(clips)  # arrays, aligned to 4 bytes
+        assert f"{counted:,}" in (folder / "README.md").read_text("utf-8")
     padding = 16 * len(stream.models)
     assert 0 <= sizes["sernet_stream_plan"].text - sum(stream.flash.values()) < padding
 
@@ -962,6 +972,33 @@ def test_the_readmes_check_of_the_network_counts_the_clips_that_differ(
     sources = (*FRONT_END, "sernet_memory.c", "sernet_model.c", "sernet_golden.c")
     run = linked(bundle, declared, tmp_path, program, sources)
     assert run.stdout == "0 1"
+
+
+@needs_cc
+@needs_cxx
+def test_the_readmes_check_of_the_network_links_without_the_audio(
+    bundle: Path, declared: Path, tmp_path: Path
+) -> None:
+    """The linker drops what the front end's test alone needs."""
+    batch, check, _ = programs(bundle)
+    program = batch + check + MICROPHONE
+    sources = (
+        *FRONT_END, "sernet_memory.c", "sernet_model.c", "sernet_golden.c", "sernet_golden_audio.c",
+    )  # fmt: skip
+    sections = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
+    large = re.compile(r"(audio|features|deferred)_\d")
+
+    def arrays(main: str) -> tuple[set[str], set[str]]:
+        linked(bundle, declared, tmp_path, program + main, sources, *sections)
+        names = set(nm(tmp_path / "program"))
+        return {n for n in names if large.fullmatch(n)}, {
+            n for n in names if n.startswith("input_")
+        }
+
+    inputs = {f"input_{n}" for n in range(len(CLIPS))}
+    assert arrays("int main() { return (int)golden_failures(); }") == (set(), inputs)
+    both = "int main() { return (int)golden_failures() + sernet_golden_audio[1].audio[0]; }"
+    assert len(arrays(both)[0]) == 3 * len(CLIPS)
 
 
 def test_the_readme_has_the_figures_of_the_budget(bundle: Path) -> None:

@@ -38,6 +38,8 @@ class Golden:
     input : the same as the network takes it, int8
     deferred : the input where the audio is not kept, as CMSIS-DSP computes it, int8
     output : TFLite Micro's for that input [shape=(classes,)], int8
+    network_bytes, audio_bytes : of flash in C with pointers of 32 bits, for a test of the network, and
+        more for one of the front end
     """
 
     name: str
@@ -46,6 +48,17 @@ class Golden:
     input: np.ndarray
     deferred: np.ndarray
     output: np.ndarray
+
+    @property
+    def network_bytes(self) -> int:
+        pointers_and_name = 4 * 3 + len(self.name.encode()) + 1
+        return pointers_and_name + self.input.nbytes + self.output.nbytes
+
+    @property
+    def audio_bytes(self) -> int:
+        pointers_and_length = 4 * 4
+        arrays = (self.audio, self.features, self.deferred)
+        return pointers_and_length + sum(array.nbytes for array in arrays)
 
 
 def add_method(operator: str) -> str:
