@@ -284,7 +284,11 @@ def main() -> None:
         "front_ends": front_ends,
         "no_front_end": around.no_front_end,
         "robustness": robustness,
-        "budget": {**device.budget.to_dict(), "advice": device.advice},
+        "budget": {
+            **device.budget.to_dict(),
+            "level": p.evaluate.level,
+            "advice": device.advice,
+        },
         "sha256": {
             name: hashlib.sha256(content).hexdigest()
             for name, content in (

@@ -31,8 +31,13 @@ def voice_like(n: int, sample_rate: int, pitch: float) -> np.ndarray:
     return np.rint(AMPLITUDE * (pulses * syllables + noise)).astype(np.int16)
 
 
-def write(folder: Path) -> None:
+def write(folder: Path) -> str:
     """Write the bundle of the model that `evaluate` left to be flashed into `folder`.
+
+    Returns
+    -------
+    str
+        For which board it was budgeted, and whether it fits.
 
     Raises
     ------
@@ -53,6 +58,7 @@ def write(folder: Path) -> None:
     }
     streamed = split(plain) if budgeted.streams else None
     files.write(folder, model, described, budgeted, clips, streamed)
+    return budgeted.summary()
 
 
 def main() -> None:
@@ -61,9 +67,10 @@ def main() -> None:
         if refused:
             folder.mkdir()
             (folder / "README.md").write_text(f"No bundle: {refused}.\n", "utf-8")
+            said = f"no bundle: {refused}"
         else:
-            write(folder)
-    print(f"export: no bundle: {refused}" if refused else f"export: {paths.BUNDLE}")
+            said = f"{paths.BUNDLE}: {write(folder)}"
+    print(f"export: {said}")
 
 
 if __name__ == "__main__":

@@ -95,16 +95,17 @@ def arena_bytes() -> int:
     return smallest(ptq()).bytes
 
 
-def evaluation(name: str = "stm32h743", **of_board: object) -> dict[str, Any]:
+def evaluation(level: str = "deferred", **of_board: object) -> dict[str, Any]:
     """What `evaluate` writes of the toy model on a board."""
-    p = Evaluate.model_validate(toy_content()["evaluate"])
+    name = "stm32h743"
+    p = Evaluate.model_validate(toy_content()["evaluate"] | {"level": level})
     around = Surroundings(p, card().feature_params(), 1.0, RATE)
     need = around.need("plain", arena_bytes(), len(ptq()), graph.read(ptq()))
     board = boards.get(name).model_copy(update=of_board)
     sha256 = hashlib.sha256(ptq()).hexdigest()
     return {
         "no_front_end": "",
-        "budget": budget.make(name, board, need).to_dict(),
+        "budget": {**budget.make(name, board, need).to_dict(), "level": p.level},
         "sha256": {"plain": sha256, "deployed": sha256},
         "variants": {"streaming": {}},
     }
@@ -1011,6 +1012,59 @@ def test_the_readme_has_the_figures_of_the_budget(bundle: Path) -> None:
     totals.append([sum(flash(ptq(), card(), cmsis).values()) for cmsis in (False, True)])
     for portable, cmsis in totals:
         assert f"| **together** | {portable:,} | {cmsis:,} |" in readme
+
+
+def on_the_board(readme: str) -> list[list[str]]:
+    """For each way to run it, what the README says of the board's RAM: portable, with CMSIS-DSP."""
+    found = re.findall(r"^\| \| on STM32H743 \| (.*) \| (.*) \|$", readme, re.MULTILINE)
+    return [list(row) for row in found]
+
+
+def test_the_readme_says_for_which_board_and_which_ways_stay_within_its_limit(
+    bundle: Path, tmp_path: Path
+) -> None:
+    p = Evaluate.model_validate(toy_content()["evaluate"])
+    config = configure(ptq(), card(), budgeted())
+    stream = schedule.tables(streamed(), memory(streamed()))
+    needed = [
+        [sum(ram(config, way, cmsis, stream).values()) + p.runtime_ram_bytes + p.stack_bytes
+         for cmsis in (False, True)]
+        for way in WAYS
+    ]  # fmt: skip
+    readme = (bundle / "README.md").read_text("utf-8")
+    assert "Budgeted for STM32H743, which has 524,288 bytes of RAM in one piece" in readme
+    assert "**it fits**" in readme
+    assert "has no room" not in readme
+    assert budgeted().ram_bytes == needed[1][1]  # the level is deferred, the front end CMSIS-DSP's
+    assert on_the_board(readme) == [[f"{524_288 - n:,} left" for n in row] for row in needed]
+
+    # A board that holds all but the clip's audio, and but for a byte CMSIS-DSP's memory.
+    limit = needed[1][1] - 1
+    assert needed[1][0] < limit < needed[0][0]
+    small = Budgeted.of(evaluation(ram=limit))
+    files.write(tmp_path / "b", ptq(), card(), small, {"exact": CLIPS["exact"]}, streamed())
+    readme = (tmp_path / "b" / "README.md").read_text("utf-8")
+    assert "**it does not fit: " in readme
+    assert "STM32H743 has no room for that" in readme
+    whole, deferred, _ = on_the_board(readme)
+    assert whole == [f"**{n - limit:,} too many**" for n in needed[0]]
+    assert deferred == [f"{limit - needed[1][0]:,} left", "**1 too many**"]
+
+
+def test_the_stage_says_whether_the_bundle_fits_its_board(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export.main()
+    said = "plain, level deferred, on STM32H743 with 524,288 bytes of RAM and 2,097,152 of flash: "
+    assert capsys.readouterr().out == f"export: models/bundle: {said}fits\n"
+    content = evaluation(level="whole", ram=budgeted().ram_bytes, flash=budgeted().flash_bytes - 7)
+    (project / paths.EVALUATION).write_text(json.dumps(content))
+    export.main()
+    audio = Budgeted.of(content).ram_bytes - budgeted().ram_bytes
+    assert capsys.readouterr().out.endswith(
+        f": does not fit: {audio:,} bytes of RAM and 7 bytes of flash too many\n"
+    )
+    assert "level whole" in export.write(project / "bundle")
 
 
 # As a stream

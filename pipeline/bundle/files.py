@@ -142,6 +142,7 @@ def write(
         [name for name in files if name.endswith(".j2")],
         folder,
         config=config,
+        budgeted=budgeted,
         tables=tables,
         model=model,
         labels=card.labels,

@@ -150,5 +150,5 @@ def export(
         stage.main()
         return
     with named_folder(output) as partial:
-        stage.write(partial)
-    typer.echo(f"wrote {output}: start with {output / 'README.md'}")
+        said = stage.write(partial)
+    typer.echo(f"wrote {output}: {said}\nstart with {output / 'README.md'}")
