@@ -166,7 +166,7 @@ def pointer(array: np.ndarray) -> ctypes.c_void_p:
 
 def state() -> ctypes.Array[ctypes.c_char]:
     """Memory for any of the C structures."""
-    return ctypes.create_string_buffer(1 << 16)
+    return ctypes.create_string_buffer(b"\xa5" * (1 << 16))  # nobody clears it
 
 
 def whole(library: ctypes.CDLL, audio: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
@@ -690,6 +690,50 @@ def test_cmsis_dsps_own_tables_take_the_bytes_of_the_budget(tmp_path: Path) -> N
     sizes = nm(file, "arm-none-eabi-nm")
     used = ("twiddleCoef_512", "twiddleCoef_rfft_1024", "armBitRevIndexTable512")
     assert sum(sizes[name] for name in used) == flash(ptq(), card(), cmsis=True)["fft"]
+
+
+ARRAYS = {
+    "sernet_model": {"sernet_model"},
+    "sernet_tables": {
+        "sernet_window", "sernet_filter_positions", "sernet_filter_lengths", "sernet_filters",
+        "sernet_basis", "sernet_cosine",
+    },
+    "sernet_stream_plan": {f"model_{n}" for n in range(3)},
+    "sernet_golden": {"input_0", "output_0"},
+    "sernet_golden_audio": {"audio_0", "features_0", "deferred_0"},
+}  # fmt: skip
+BUFFERS = {
+    "whole": {"sernet_arena", "sernet_audio"},
+    "deferred": {"sernet_arena", "sernet_late"},
+    "stream": {"sernet_arena", "sernet_network"},
+}
+
+
+@needs_arm
+def test_arrays_lie_in_the_sections_that_are_named(bundle: Path, tmp_path: Path) -> None:
+    def sections(source: str, *options: str) -> dict[str, str]:
+        file = tmp_path / "it.o"
+        flags = (*arm.flags("Cortex-M7"), *arm.WARNINGS, "-fdata-sections", *options)
+        subprocess.run(
+            [arm.COMPILER, *flags, "-c", f"{source}.c", "-o", str(file)], cwd=bundle, check=True
+        )
+        listed = subprocess.run(
+            ["arm-none-eabi-objdump", "--syms", str(file)], check=True, capture_output=True, text=True
+        ).stdout.splitlines()  # fmt: skip
+        objects = (line.split() for line in listed if " O " in line)
+        return {words[-1]: words[-3] for words in objects}
+
+    constants = '-DSERNET_CONST=__attribute__((section(".progmem")))'
+    variables = '-DSERNET_RAM=__attribute__((section(".dmabuffers")))'
+    for source, names in ARRAYS.items():
+        placed, plain = sections(source, constants, variables), sections(source)
+        assert {placed[name] for name in names} == {".progmem"}
+        assert all(plain[name].startswith(".rodata") for name in names)
+    for way, names in BUFFERS.items():
+        placed = sections("sernet_memory", constants, variables, *OPTIONS[way])
+        assert {name for name, section in placed.items() if section == ".dmabuffers"} == names
+        plain = sections("sernet_memory", *OPTIONS[way])
+        assert all(section.startswith(".bss") for section in plain.values())
 
 
 @needs_arm
