@@ -7,6 +7,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.bundle import files
 from pipeline.bundle.budgeted import Budgeted
+from pipeline.bundle.silence import least_level
 from pipeline.errors import run
 from pipeline.outputs import staged
 from pipeline.tflite import card
@@ -56,8 +57,9 @@ def write(folder: Path) -> str:
         "low": voice_like(n, described.sample_rate, 110.0),
         "high": voice_like(n // 2, described.sample_rate, 220.0),  # shorter than the network's view
     }
+    quiet = least_level(read_json(paths.VALIDATION))
     streamed = split(plain) if budgeted.streams else None
-    files.write(folder, model, described, budgeted, clips, streamed)
+    files.write(folder, model, described, budgeted, clips, streamed, quiet)
     return budgeted.summary()
 
 

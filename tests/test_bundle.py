@@ -15,7 +15,7 @@ from typing import Any
 import arm
 import numpy as np
 import pytest
-from conftest import toy_content
+from conftest import ROOT, toy_content
 from test_int8 import CLASSES, X, folded, ptq
 
 from pipeline import export, paths
@@ -41,6 +41,7 @@ RATE = 16000
 LABELS = ["Ärger", 'a "quoted" one', "why??/", "neutral", "joy\\"]
 FRONT_END = ("sernet_front_end.c", "sernet_level.c", "sernet_frame.c", "sernet_tables.c")
 STRICT = ("-O2", *arm.WARNINGS)
+LEAST_LEVEL = 20.0  # in steps of int16
 KEEP_AUDIO, STREAM = "-DSERNET_KEEP_AUDIO", "-DSERNET_STREAM"
 OPTIONS = {"whole": (KEEP_AUDIO,), "deferred": (), "stream": (STREAM,)}
 CMSIS = os.environ.get("SERNET_CMSIS_DSP")
@@ -124,7 +125,7 @@ def streamed() -> Streamed:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "sernet"
-    files.write(folder, ptq(), card(), budgeted(), CLIPS, streamed())
+    files.write(folder, ptq(), card(), budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     return folder
 
 
@@ -278,7 +279,7 @@ LOG_MEL = {"kind": "log_mel", "n_mels": 40, "log_offset": 1e-3}
 @pytest.fixture(scope="module")
 def log_mel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("log-mel") / "sernet"
-    files.write(folder, ptq(), card(**LOG_MEL), budgeted(), CLIPS, streamed())
+    files.write(folder, ptq(), card(**LOG_MEL), budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     return folder
 
 
@@ -302,7 +303,7 @@ def test_log_mel_is_that_of_training_and_levelled_in_every_band(log_mel: Path, n
 @needs_cc
 def test_liftered_coefficients_are_those_of_training(tmp_path: Path) -> None:
     of = card(lifter=80, clip=100.0)
-    files.write(tmp_path / "b", ptq(), of, budgeted(), CLIPS, streamed())
+    files.write(tmp_path / "b", ptq(), of, budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     library, audio = compiled(tmp_path / "b", FRONT_END), CLIPS["exact"]
     golden = files.golden("exact", audio, ptq(), of, arena_bytes())
     plain = files.golden("exact", audio, ptq(), card(clip=100.0), arena_bytes())
@@ -317,7 +318,7 @@ def test_liftered_coefficients_are_those_of_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["mfcc", "log_mel"])
 def test_without_a_level_each_way_gives_the_rows_of_training(tmp_path: Path, kind: str) -> None:
     of = card(**(LOG_MEL if kind == "log_mel" else {}), level="none")
-    files.write(tmp_path / "b", ptq(), of, budgeted(), CLIPS, streamed())
+    files.write(tmp_path / "b", ptq(), of, budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     library = compiled(tmp_path / "b", FRONT_END)
     for name, audio in CLIPS.items():
         golden = files.golden(name, audio, ptq(), of, arena_bytes())
@@ -420,6 +421,29 @@ def test_silence_is_said_so(front_end: ctypes.CDLL) -> None:
 
 
 @needs_cc
+def test_a_quiet_room_is_silence_and_soft_speech_is_not(
+    bundle: Path, front_end: ctypes.CDLL
+) -> None:
+    ways = (
+        lambda library, audio: whole(library, audio)[0],
+        lambda library, audio: deferred(library, audio, 256)[0],
+        lambda library, audio: running(library, audio, 256)[0],
+    )
+    room = np.random.default_rng(0).integers(-1, 2, RATE, dtype=np.int16)
+    anything = compiled(bundle, FRONT_END, "-DSERNET_LEAST_LEVEL=0.0f")
+    for way in ways:
+        assert way(front_end, room) == -1
+        assert way(anything, room) == 0  # scaled to full scale and labelled
+        assert way(anything, np.zeros(RATE, np.int16)) == -1
+        assert way(front_end, room + np.int16(100)) == 0  # a DC offset counts as level
+        for peak, status in ((18.0, -1), (30.0, 0)):
+            soft = speech(RATE, 1, peak)
+            level = np.percentile(np.abs(soft.astype(int)), 99.9)
+            assert bool(level < LEAST_LEVEL) is (status == -1)
+            assert way(front_end, soft) == status
+
+
+@needs_cc
 def test_a_coefficient_is_quantized_as_in_python(front_end: ctypes.CDLL) -> None:
     front_end.sernet_quantize.argtypes = [ctypes.c_float]
     front_end.sernet_quantize.restype = ctypes.c_int8
@@ -513,7 +537,7 @@ def test_golden_outputs_are_the_reference_kernels_too() -> None:
 
 
 def test_the_same_model_gives_the_same_files(bundle: Path, tmp_path: Path) -> None:
-    files.write(tmp_path, ptq(), card(), budgeted(), CLIPS, streamed())
+    files.write(tmp_path, ptq(), card(), budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     names = sorted(file.name for file in tmp_path.iterdir())
     assert {"README.md", "sernet_model.c", "sernet_stream_plan.c"} <= set(names)
     for name in names:
@@ -557,6 +581,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(ptq())
     write_card(card(), tmp_path / paths.MODEL)
+    shutil.copyfile(ROOT / paths.VALIDATION, tmp_path / paths.VALIDATION)
     (tmp_path / paths.EVALUATION).write_text(json.dumps(evaluation()))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -567,6 +592,34 @@ def test_the_stage_writes_the_bundle_of_what_was_evaluated(project: Path) -> Non
     assert f"({arena_bytes()}u + SERNET_SCRATCH_BYTES)" in (
         project / paths.BUNDLE / "sernet_config.h"
     ).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("check", "level"),
+    [
+        ({}, "32.768f"),  # -60 dB of 32,768
+        ({"expected": {"min_value": -40.0}}, "327.68f"),
+        ({"level": "warning"}, "0.0f"),  # training had such clips
+    ],
+)
+def test_what_is_silence_to_validate_is_silence_on_the_device(
+    project: Path, check: dict[str, Any], level: str
+) -> None:
+    content = json.loads((project / paths.VALIDATION).read_text("utf-8"))
+    next(each for each in content["checks"] if each["check"] == "silent").update(check)
+    (project / paths.VALIDATION).write_text(json.dumps(content))
+    export.main()
+    config = (project / paths.BUNDLE / "sernet_config.h").read_text("utf-8")
+    assert f"#define SERNET_LEAST_LEVEL {level}\n" in config
+    readme = (project / paths.BUNDLE / "README.md").read_text("utf-8")
+    assert ("only zeros are silence" in readme) is (level == "0.0f")
+
+
+@pytest.mark.parametrize("text", ['{"checks": []}', "[]", '{"checks": [{"check": "silent"}]}'])
+def test_a_validation_without_the_check_of_silence_is_one_line(project: Path, text: str) -> None:
+    (project / paths.VALIDATION).write_text(text)
+    with pytest.raises(ModelError, match=r"validation\.json lacks the check .*: run `dvc repro`"):
+        export.main()
 
 
 @pytest.mark.parametrize("file", [paths.MODEL, paths.DEVICE / "model.tflite"])
@@ -634,7 +687,7 @@ def test_the_compiled_bytes_are_those_of_the_budget(
     request: pytest.FixtureRequest,
 ) -> None:
     folder, of = request.getfixturevalue(written), card(**features)
-    config = configure(ptq(), of, budgeted())
+    config = configure(ptq(), of, budgeted(), LEAST_LEVEL)
     stream = schedule.tables(streamed(), memory(streamed()))
     constants = flash(ptq(), of, cmsis)
     if cmsis:
@@ -1048,7 +1101,7 @@ def test_the_readmes_check_of_the_network_links_without_the_audio(
 
 def test_the_readme_has_the_figures_of_the_budget(bundle: Path) -> None:
     readme = (bundle / "README.md").read_text("utf-8")
-    config = configure(ptq(), card(), budgeted())
+    config = configure(ptq(), card(), budgeted(), LEAST_LEVEL)
     stream = schedule.tables(streamed(), memory(streamed()))
     totals = [
         [sum(ram(config, way, cmsis, stream).values()) for cmsis in (False, True)] for way in WAYS
@@ -1068,7 +1121,7 @@ def test_the_readme_says_for_which_board_and_which_ways_stay_within_its_limit(
     bundle: Path, tmp_path: Path
 ) -> None:
     p = Evaluate.model_validate(toy_content()["evaluate"])
-    config = configure(ptq(), card(), budgeted())
+    config = configure(ptq(), card(), budgeted(), LEAST_LEVEL)
     stream = schedule.tables(streamed(), memory(streamed()))
     needed = [
         [sum(ram(config, way, cmsis, stream).values()) + p.runtime_ram_bytes + p.stack_bytes

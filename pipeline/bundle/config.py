@@ -33,6 +33,7 @@ class Config:
     clip: str
     level_per_mille: int
     largest: int
+    least_level: str
     shifted: int
     levelled: int
     per_log_level: str
@@ -48,8 +49,12 @@ class Config:
     scratch_bytes: int
 
 
-def configure(model: bytes, card: Card, budgeted: Budgeted) -> Config:
+def configure(model: bytes, card: Card, budgeted: Budgeted, least_level: float) -> Config:
     """Compare what the graph takes and gives with its card, and put both into one.
+
+    Parameters
+    ----------
+    least_level : of a clip that is no silence, in steps of int16
 
     Raises
     ------
@@ -84,6 +89,7 @@ def configure(model: bytes, card: Card, budgeted: Budgeted) -> Config:
         clip=float_literal(min(spectra.limit(p), NO_LIMIT)),
         level_per_mille=per_mille,
         largest=samples - per_mille * (samples - 1) // 1000,
+        least_level=float_literal(least_level),
         shifted=cmsis.shifted(p),
         levelled=cmsis.levelled(p),
         per_log_level=float_literal(cmsis.per_log_level(p)),

@@ -106,6 +106,7 @@ def write(
     budgeted: Budgeted,
     clips: Mapping[str, np.ndarray],
     streamed: Streamed | None = None,
+    least_level: float = 0.0,
 ) -> None:
     """Fill `folder` with the bundle.
 
@@ -117,6 +118,7 @@ def write(
     budgeted : what `evaluate` found that it takes
     clips : int16 audio [shape=(n,)] by name, for the golden vectors
     streamed : the same network in parts, if the bundle is to have it
+    least_level : of a clip that is no silence, in steps of int16; 0: any but of zeros alone
 
     Raises
     ------
@@ -128,7 +130,7 @@ def write(
         A clip is silence.
     """
     tables = constants.make(card.sample_rate, card.feature_params())
-    config = configure(model, card, budgeted)
+    config = configure(model, card, budgeted, least_level)
     assert clips, "a bundle without golden vectors cannot be checked"
     clips_in_c = [golden(name, y, model, card, budgeted.arena_bytes) for name, y in clips.items()]
     stream = None if streamed is None else schedule.tables(streamed, memory(streamed))
