@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -1241,6 +1242,36 @@ def test_the_stream_ends_with_the_plain_models_bits(bundle: Path) -> None:
         # A softmax hides differences before it.
         np.testing.assert_array_equal(rows, plain.tensor(tensor)[0].reshape(rows.shape))
         assert np.unique(rows).size > 10
+
+
+@needs_cc
+def test_the_work_of_each_hop_is_what_the_driver_does(bundle: Path) -> None:
+    device, plan = Device(bundle), streamed().plan
+    head = streamed().macs - plan.macs
+    work = []
+    for row in inputs()[2]:
+        device.made.clear()
+        assert device.frame(row) == 0
+        work.append(head + sum(plan.parts[part].macs for part, _ in device.made))
+    stream = schedule.tables(streamed(), memory(streamed()))
+    assert stream.hop_macs == work
+    assert len(set(work)) > 2
+    # In hops of the average's time: what came in from hop `first` to `now`, less what was done since.
+    mean = np.mean(work)
+    behind = max(
+        sum(work[first : now + 1]) / mean - (now - first)
+        for now in range(len(work))
+        for first in range(now + 1)
+    )
+    assert stream.backlog(256) == np.ceil(256 * behind)
+    even = replace(stream, hop_macs=[7] * 59)
+    assert even.backlog(256) == 256  # while a hop is computed, the next arrives
+    header = (bundle / "sernet_stream_plan.h").read_text("utf-8")
+    assert f"SERNET_STREAM_HOP_MACS {max(work)}u" in header
+    assert f"SERNET_STREAM_BACKLOG {stream.backlog(256)}u" in header
+    readme = (bundle / "README.md").read_text("utf-8")
+    assert f"the dearest {max(work):,}" in readme
+    assert f"{round(sum(work) / (59 * 256 / RATE)):,} a second" in readme
 
 
 @needs_cc
