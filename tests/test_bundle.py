@@ -1130,7 +1130,7 @@ def test_the_readme_says_for_which_board_and_which_ways_stay_within_its_limit(
         for way in WAYS
     ]  # fmt: skip
     readme = (bundle / "README.md").read_text("utf-8")
-    assert "Budgeted for STM32H743, which has 524,288 bytes of RAM in one piece" in readme
+    assert "Budgeted for STM32H743, with 524,288 bytes of RAM in one piece" in readme
     assert "**it fits**" in readme
     assert "has no room" not in readme
     assert budgeted().ram_bytes == needed[1][1]  # the level is deferred, the front end CMSIS-DSP's
