@@ -238,6 +238,14 @@ def metrics_of(
     }
 
 
+def hashes(plain: bytes, deployed: bytes) -> dict[str, str]:
+    """SHA-256 of the model as converted and of the one to flash: `export` knows them by that."""
+    return {
+        "plain": hashlib.sha256(plain).hexdigest(),
+        "deployed": hashlib.sha256(deployed).hexdigest(),
+    }
+
+
 def write(
     metrics: dict[str, Any], evaluation: dict[str, Any], measured: Variants,
     tables: dict[Path, pd.DataFrame],
@@ -289,13 +297,7 @@ def main() -> None:
             "level": p.evaluate.level,
             "advice": device.advice,
         },
-        "sha256": {
-            name: hashlib.sha256(content).hexdigest()
-            for name, content in (
-                ("plain", device.content),
-                ("deployed", measured.deployed.content),
-            )
-        },
+        "sha256": hashes(device.content, measured.deployed.content),
         "variants": measured.to_dict(),
         "arena": measured.deployed.costs.arena.parts,
         "operators": deployed.histogram(),

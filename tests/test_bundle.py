@@ -1,7 +1,6 @@
 """The bundle: C that compiles without a warning, takes the bytes it says, and computes the same."""
 
 import ctypes
-import hashlib
 import json
 import os
 import re
@@ -19,7 +18,7 @@ import pytest
 from conftest import ROOT, toy_content
 from test_int8 import CLASSES, X, folded, ptq
 
-from pipeline import export, paths
+from pipeline import evaluate, export, paths
 from pipeline.bundle import c_code, constants, files, schedule
 from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.config import configure
@@ -104,11 +103,10 @@ def evaluation(level: str = "deferred", **of_board: object) -> dict[str, Any]:
     around = Surroundings(p, card().feature_params(), 1.0, RATE)
     need = around.need("plain", arena_bytes(), len(ptq()), graph.read(ptq()))
     board = boards.get(name).model_copy(update=of_board)
-    sha256 = hashlib.sha256(ptq()).hexdigest()
     return {
         "no_front_end": "",
         "budget": {**budget.make(name, board, need).to_dict(), "level": p.level},
-        "sha256": {"plain": sha256, "deployed": sha256},
+        "sha256": evaluate.hashes(ptq(), ptq()),
         "variants": {"streaming": {}},
     }
 
@@ -1147,6 +1145,23 @@ def test_the_readme_says_for_which_board_and_which_ways_stay_within_its_limit(
     whole, deferred, _ = on_the_board(readme)
     assert whole == [f"**{n - limit:,} too many**" for n in needed[0]]
     assert deferred == [f"{limit - needed[1][0]:,} left", "**1 too many**"]
+
+
+@pytest.mark.parametrize(
+    ("level", "features", "said"),
+    [
+        ("whole", {}, "with CMSIS-DSP and its audio kept (`-DSERNET_KEEP_AUDIO` below)\n"),
+        ("deferred", {}, "with CMSIS-DSP and frames levelled at the end (neither option below)\n"),
+        ("running", {}, "with CMSIS-DSP and frames levelled by what was heard so far\n"),
+        ("whole", {"level": "none"}, "with CMSIS-DSP\n"),
+    ],
+)
+def test_the_readme_says_how_the_budgets_clip_is_levelled(
+    tmp_path: Path, level: str, features: dict[str, object], said: str
+) -> None:
+    of = Budgeted.of(evaluation(level))
+    files.write(tmp_path / "b", ptq(), card(**features), of, {"exact": CLIPS["exact"]})
+    assert said in (tmp_path / "b" / "README.md").read_text("utf-8")
 
 
 def test_the_stage_says_whether_the_bundle_fits_its_board(

@@ -117,6 +117,6 @@ class Budgeted:
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256[name]:
             raise ModelError(
-                f"{paths.EVALUATION} is of another model: {file} has the SHA-256 {found[:12]}…, "
-                f"expected {self.sha256[name][:12]}…: run `dvc checkout` or `dvc repro`"
+                f"{paths.EVALUATION} is of another model: {file} has the SHA-256 {found[:12]}..., "
+                f"expected {self.sha256[name][:12]}...: run `dvc checkout` or `dvc repro`"
             )
