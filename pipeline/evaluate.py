@@ -1,5 +1,6 @@
 """Stage 8, evaluate: every test clip once, and the memory that the model takes on the board."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -237,6 +238,14 @@ def metrics_of(
     }
 
 
+def hashes(plain: bytes, deployed: bytes) -> dict[str, str]:
+    """SHA-256 of the model as converted and of the one to flash: `export` knows them by that."""
+    return {
+        "plain": hashlib.sha256(plain).hexdigest(),
+        "deployed": hashlib.sha256(deployed).hexdigest(),
+    }
+
+
 def write(
     metrics: dict[str, Any], evaluation: dict[str, Any], measured: Variants,
     tables: dict[Path, pd.DataFrame],
@@ -283,7 +292,12 @@ def main() -> None:
         "front_ends": front_ends,
         "no_front_end": around.no_front_end,
         "robustness": robustness,
-        "budget": {**device.budget.to_dict(), "advice": device.advice},
+        "budget": {
+            **device.budget.to_dict(),
+            "level": p.evaluate.level,
+            "advice": device.advice,
+        },
+        "sha256": hashes(device.content, measured.deployed.content),
         "variants": measured.to_dict(),
         "arena": measured.deployed.costs.arena.parts,
         "operators": deployed.histogram(),

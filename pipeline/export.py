@@ -1,16 +1,18 @@
 """Stage 9, export: the model and its front end as C files, with vectors to check them against."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import paths
 from pipeline.bundle import files
+from pipeline.bundle.budgeted import Budgeted
+from pipeline.bundle.silence import least_level
 from pipeline.errors import run
 from pipeline.outputs import staged
 from pipeline.tflite import card
 from pipeline.tflite.streaming import split
+from pipeline.written import read_json
 
 PARAMS = ()
 AMPLITUDE = 12000  # of the golden clips, in steps of int16
@@ -30,31 +32,47 @@ def voice_like(n: int, sample_rate: int, pitch: float) -> np.ndarray:
     return np.rint(AMPLITUDE * (pulses * syllables + noise)).astype(np.int16)
 
 
-def write(folder: Path) -> None:
-    """Write the bundle of the model that `evaluate` left to be flashed into `folder`."""
-    evaluation = json.loads(paths.require(paths.EVALUATION).read_text("utf-8"))
+def write(folder: Path) -> str:
+    """Write the bundle of the model that `evaluate` left to be flashed into `folder`.
+
+    Returns
+    -------
+    str
+        For which board it was budgeted, and whether it fits.
+
+    Raises
+    ------
+    ModelError
+        The model's figures are missing, or those of another model.
+    """
+    budgeted = Budgeted.of(read_json(paths.EVALUATION))
     described = card.read(paths.MODEL)
-    model = paths.require(paths.DEVICE / "model.tflite").read_bytes()
+    plain = paths.MODEL.read_bytes()
+    flashed = paths.require(paths.DEVICE / "model.tflite")
+    model = flashed.read_bytes()
+    budgeted.check("plain", plain, paths.MODEL)
+    budgeted.check("deployed", model, flashed)
     n = round(described.input_len * described.sample_rate)
     clips = {
         "low": voice_like(n, described.sample_rate, 110.0),
         "high": voice_like(n // 2, described.sample_rate, 220.0),  # shorter than the network's view
     }
-    refused = "refused" in evaluation["variants"]["streaming"]
-    streamed = None if refused else split(paths.MODEL.read_bytes())
-    arena_bytes = evaluation["budget"]["need"]["ram"][0]["bytes"]
-    files.write(folder, model, described, arena_bytes, clips, streamed)
+    quiet = least_level(read_json(paths.VALIDATION))
+    streamed = split(plain) if budgeted.streams else None
+    files.write(folder, model, described, budgeted, clips, streamed, quiet)
+    return budgeted.summary()
 
 
 def main() -> None:
-    refused = json.loads(paths.require(paths.EVALUATION).read_text("utf-8"))["no_front_end"]
+    refused = Budgeted.of(read_json(paths.EVALUATION)).no_front_end
     with staged(paths.BUNDLE) as (folder,):
         if refused:
             folder.mkdir()
             (folder / "README.md").write_text(f"No bundle: {refused}.\n", "utf-8")
+            said = f"no bundle: {refused}"
         else:
-            write(folder)
-    print(f"export: no bundle: {refused}" if refused else f"export: {paths.BUNDLE}")
+            said = f"{paths.BUNDLE}: {write(folder)}"
+    print(f"export: {said}")
 
 
 if __name__ == "__main__":

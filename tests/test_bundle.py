@@ -1,29 +1,38 @@
 """The bundle: C that compiles without a warning, takes the bytes it says, and computes the same."""
 
 import ctypes
+import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import arm
 import numpy as np
 import pytest
-from conftest import toy_content
+from conftest import ROOT, toy_content
 from test_int8 import CLASSES, X, folded, ptq
 
+from pipeline import evaluate, export, paths
 from pipeline.bundle import c_code, constants, files, schedule
+from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.config import configure
 from pipeline.bundle.footprint import WAYS, flash, ram
-from pipeline.errors import AudioError, ModelError, ParamsError
+from pipeline.errors import AudioError, ModelError, ParamsError, SernetError
+from pipeline.mcu import boards, budget
 from pipeline.mcu.arena import Micro, smallest
 from pipeline.mcu.front_end import DeviceFrontEnd, Mode
 from pipeline.mcu.stream import memory, micro
-from pipeline.tflite import converter
+from pipeline.mcu.variants import Surroundings
+from pipeline.params import Evaluate
+from pipeline.tflite import converter, graph
 from pipeline.tflite.card import Card
+from pipeline.tflite.card import write as write_card
 from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed, split
 from pipeline.tflite.streaming.run import Stream
@@ -32,6 +41,7 @@ RATE = 16000
 LABELS = ["Ärger", 'a "quoted" one', "why??/", "neutral", "joy\\"]
 FRONT_END = ("sernet_front_end.c", "sernet_level.c", "sernet_frame.c", "sernet_tables.c")
 STRICT = ("-O2", *arm.WARNINGS)
+LEAST_LEVEL = 20.0  # in steps of int16
 KEEP_AUDIO, STREAM = "-DSERNET_KEEP_AUDIO", "-DSERNET_STREAM"
 OPTIONS = {"whole": (KEEP_AUDIO,), "deferred": (), "stream": (STREAM,)}
 CMSIS = os.environ.get("SERNET_CMSIS_DSP")
@@ -86,6 +96,26 @@ def arena_bytes() -> int:
     return smallest(ptq()).bytes
 
 
+def evaluation(level: str = "deferred", **of_board: object) -> dict[str, Any]:
+    """What `evaluate` writes of the toy model on a board."""
+    name = "stm32h743"
+    p = Evaluate.model_validate(toy_content()["evaluate"] | {"level": level})
+    around = Surroundings(p, card().feature_params(), 1.0, RATE)
+    need = around.need("plain", arena_bytes(), len(ptq()), graph.read(ptq()))
+    board = boards.get(name).model_copy(update=of_board)
+    return {
+        "no_front_end": "",
+        "budget": {**budget.make(name, board, need).to_dict(), "level": p.level},
+        "sha256": evaluate.hashes(ptq(), ptq()),
+        "variants": {"streaming": {}},
+    }
+
+
+@cache
+def budgeted() -> Budgeted:
+    return Budgeted.of(evaluation())
+
+
 @cache
 def streamed() -> Streamed:
     return split(ptq())
@@ -94,7 +124,7 @@ def streamed() -> Streamed:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "sernet"
-    files.write(folder, ptq(), card(), arena_bytes(), CLIPS, streamed())
+    files.write(folder, ptq(), card(), budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     return folder
 
 
@@ -122,13 +152,21 @@ def edited(bundle: Path, copy: Path, file: str, old: str, new: str) -> Path:
     return copy
 
 
+def nm(file: Path, program: str = "nm") -> dict[str, int]:
+    """Bytes of what an object file or a program holds, by name."""
+    listed = subprocess.run(
+        [program, "--print-size", "--radix=d", str(file)], check=True, capture_output=True, text=True
+    ).stdout.splitlines()  # fmt: skip
+    return {line.split()[-1]: int(line.split()[1]) for line in listed if len(line.split()) == 4}
+
+
 def pointer(array: np.ndarray) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
 def state() -> ctypes.Array[ctypes.c_char]:
     """Memory for any of the C structures."""
-    return ctypes.create_string_buffer(1 << 16)
+    return ctypes.create_string_buffer(b"\xa5" * (1 << 16))  # nobody clears it
 
 
 def whole(library: ctypes.CDLL, audio: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
@@ -240,7 +278,7 @@ LOG_MEL = {"kind": "log_mel", "n_mels": 40, "log_offset": 1e-3}
 @pytest.fixture(scope="module")
 def log_mel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("log-mel") / "sernet"
-    files.write(folder, ptq(), card(**LOG_MEL), arena_bytes(), CLIPS, streamed())
+    files.write(folder, ptq(), card(**LOG_MEL), budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     return folder
 
 
@@ -264,7 +302,7 @@ def test_log_mel_is_that_of_training_and_levelled_in_every_band(log_mel: Path, n
 @needs_cc
 def test_liftered_coefficients_are_those_of_training(tmp_path: Path) -> None:
     of = card(lifter=80, clip=100.0)
-    files.write(tmp_path / "b", ptq(), of, arena_bytes(), CLIPS, streamed())
+    files.write(tmp_path / "b", ptq(), of, budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     library, audio = compiled(tmp_path / "b", FRONT_END), CLIPS["exact"]
     golden = files.golden("exact", audio, ptq(), of, arena_bytes())
     plain = files.golden("exact", audio, ptq(), card(clip=100.0), arena_bytes())
@@ -279,7 +317,7 @@ def test_liftered_coefficients_are_those_of_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["mfcc", "log_mel"])
 def test_without_a_level_each_way_gives_the_rows_of_training(tmp_path: Path, kind: str) -> None:
     of = card(**(LOG_MEL if kind == "log_mel" else {}), level="none")
-    files.write(tmp_path / "b", ptq(), of, arena_bytes(), CLIPS, streamed())
+    files.write(tmp_path / "b", ptq(), of, budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     library = compiled(tmp_path / "b", FRONT_END)
     for name, audio in CLIPS.items():
         golden = files.golden(name, audio, ptq(), of, arena_bytes())
@@ -325,7 +363,7 @@ def test_log_mel_with_one_constant_wrong_is_noticed(
 
 @needs_cc
 def test_the_own_test_of_a_bundle_for_log_mel_passes(log_mel: Path) -> None:
-    sources = [*FRONT_END, "host_test.c", "sernet_golden.c"]
+    sources = [*FRONT_END, "host_test.c", "sernet_golden.c", "sernet_golden_audio.c"]
     subprocess.run(["cc", *STRICT, *sources, "-lm", "-o", "host_test"], cwd=log_mel, check=True)
     done = subprocess.run(["./host_test"], cwd=log_mel, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -382,6 +420,29 @@ def test_silence_is_said_so(front_end: ctypes.CDLL) -> None:
 
 
 @needs_cc
+def test_a_quiet_room_is_silence_and_soft_speech_is_not(
+    bundle: Path, front_end: ctypes.CDLL
+) -> None:
+    ways = (
+        lambda library, audio: whole(library, audio)[0],
+        lambda library, audio: deferred(library, audio, 256)[0],
+        lambda library, audio: running(library, audio, 256)[0],
+    )
+    room = np.random.default_rng(0).integers(-1, 2, RATE, dtype=np.int16)
+    anything = compiled(bundle, FRONT_END, "-DSERNET_LEAST_LEVEL=0.0f")
+    for way in ways:
+        assert way(front_end, room) == -1
+        assert way(anything, room) == 0  # scaled to full scale and labelled
+        assert way(anything, np.zeros(RATE, np.int16)) == -1
+        assert way(front_end, room + np.int16(100)) == 0  # a DC offset counts as level
+        for peak, status in ((18.0, -1), (30.0, 0)):
+            soft = speech(RATE, 1, peak)
+            level = np.percentile(np.abs(soft.astype(int)), 99.9)
+            assert bool(level < LEAST_LEVEL) is (status == -1)
+            assert way(front_end, soft) == status
+
+
+@needs_cc
 def test_a_coefficient_is_quantized_as_in_python(front_end: ctypes.CDLL) -> None:
     front_end.sernet_quantize.argtypes = [ctypes.c_float]
     front_end.sernet_quantize.restype = ctypes.c_int8
@@ -401,9 +462,12 @@ def test_the_bundles_own_test_passes_and_can_fail(bundle: Path, tmp_path: Path) 
     done = subprocess.run(command[1], shell=True, cwd=bundle, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == 3 * len(CLIPS)
-    for array in ("float features_2", "int8_t input_0", "int8_t deferred_3"):
+    for array, file in (
+        ("float features_2", "sernet_golden_audio.c"), ("int8_t input_0", "sernet_golden.c"),
+        ("int8_t deferred_3", "sernet_golden_audio.c"),
+    ):  # fmt: skip
         begin = f"{array}[] = {{\n    "
-        copy = edited(bundle, tmp_path / array, "sernet_golden.c", begin, f"{begin}7 + ")
+        copy = edited(bundle, tmp_path / array, file, begin, f"{begin}7 + ")
         assert subprocess.run(command[1], shell=True, cwd=copy, capture_output=True).returncode == 1
 
 
@@ -472,7 +536,7 @@ def test_golden_outputs_are_the_reference_kernels_too() -> None:
 
 
 def test_the_same_model_gives_the_same_files(bundle: Path, tmp_path: Path) -> None:
-    files.write(tmp_path, ptq(), card(), arena_bytes(), CLIPS, streamed())
+    files.write(tmp_path, ptq(), card(), budgeted(), CLIPS, streamed(), LEAST_LEVEL)
     names = sorted(file.name for file in tmp_path.iterdir())
     assert {"README.md", "sernet_model.c", "sernet_stream_plan.c"} <= set(names)
     for name in names:
@@ -480,7 +544,7 @@ def test_the_same_model_gives_the_same_files(bundle: Path, tmp_path: Path) -> No
 
 
 def test_without_parts_there_is_nothing_about_streaming(tmp_path: Path) -> None:
-    files.write(tmp_path, ptq(), card(), arena_bytes(), {"exact": CLIPS["exact"]})
+    files.write(tmp_path, ptq(), card(), budgeted(), {"exact": CLIPS["exact"]})
     assert not list(tmp_path.glob("sernet_stream*"))
     assert "SERNET_STREAM" not in (tmp_path / "README.md").read_text("utf-8")
 
@@ -509,17 +573,101 @@ def test_features_that_the_device_lacks_are_refused(changes: dict[str, object], 
         constants.make(RATE, card(**changes).feature_params())
 
 
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project as `evaluate` leaves it, in which the stage runs."""
+    for file in (paths.MODEL, paths.DEVICE / "model.tflite", paths.EVALUATION):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(ptq())
+    write_card(card(), tmp_path / paths.MODEL)
+    shutil.copyfile(ROOT / paths.VALIDATION, tmp_path / paths.VALIDATION)
+    (tmp_path / paths.EVALUATION).write_text(json.dumps(evaluation()))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_stage_writes_the_bundle_of_what_was_evaluated(project: Path) -> None:
+    export.main()
+    assert f"({arena_bytes()}u + SERNET_SCRATCH_BYTES)" in (
+        project / paths.BUNDLE / "sernet_config.h"
+    ).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("check", "level"),
+    [
+        ({}, "32.768f"),  # -60 dB of 32,768
+        ({"expected": {"min_value": -40.0}}, "327.68f"),
+        ({"level": "warning"}, "0.0f"),  # training had such clips
+    ],
+)
+def test_what_is_silence_to_validate_is_silence_on_the_device(
+    project: Path, check: dict[str, Any], level: str
+) -> None:
+    content = json.loads((project / paths.VALIDATION).read_text("utf-8"))
+    next(each for each in content["checks"] if each["check"] == "silent").update(check)
+    (project / paths.VALIDATION).write_text(json.dumps(content))
+    export.main()
+    config = (project / paths.BUNDLE / "sernet_config.h").read_text("utf-8")
+    assert f"#define SERNET_LEAST_LEVEL {level}\n" in config
+    readme = (project / paths.BUNDLE / "README.md").read_text("utf-8")
+    assert ("only zeros are silence" in readme) is (level == "0.0f")
+
+
+@pytest.mark.parametrize("text", ['{"checks": []}', "[]", '{"checks": [{"check": "silent"}]}'])
+def test_a_validation_without_the_check_of_silence_is_one_line(project: Path, text: str) -> None:
+    (project / paths.VALIDATION).write_text(text)
+    with pytest.raises(ModelError, match=r"validation\.json lacks the check .*: run `dvc repro`"):
+        export.main()
+
+
+@pytest.mark.parametrize("file", [paths.MODEL, paths.DEVICE / "model.tflite"])
+@pytest.mark.parametrize("length", ["same", "other"])
+def test_an_evaluation_of_another_model_is_one_line(project: Path, file: Path, length: str) -> None:
+    other = bytearray(ptq())
+    other[-1] ^= 1
+    (project / file).write_bytes(other if length == "same" else other + bytes(16))
+    with pytest.raises(ModelError, match=f"of another model: {file} .* run `dvc checkout` or"):
+        export.write(project / "bundle")
+    assert not (project / "bundle").exists()
+
+
+@pytest.mark.parametrize("lacking", ["budget", "no_front_end", "sha256", "variants", "scratch"])
+def test_an_evaluation_that_lacks_something_is_one_line(project: Path, lacking: str) -> None:
+    content = evaluation()
+    if lacking == "scratch":
+        need = content["budget"]["need"]
+        need["ram"] = [line for line in need["ram"] if "scratch" not in line["name"]]
+    else:
+        del content[lacking]
+    (project / paths.EVALUATION).write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=rf"evaluation\.json lacks .*{lacking}.*: run `dvc repro`"):
+        export.main()
+    assert not (project / paths.BUNDLE).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "is not JSON, expected what"), ("[]", "lacks what"), ("3", "lacks what")],
+)
+def test_a_damaged_evaluation_is_one_line(project: Path, text: str, said: str) -> None:
+    (project / paths.EVALUATION).write_text(text)
+    for run in (export.main, lambda: export.write(project / "bundle")):
+        with pytest.raises(SernetError, match=rf"evaluation\.json {said}.*`dvc repro`"):
+            run()
+
+
 def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="export the int8 model"):
-        files.write(tmp_path, converter.to_float(folded()), card(), 1 << 20, {})
+        files.write(tmp_path, converter.to_float(folded()), card(), budgeted(), {})
     for other in (
         Card(LABELS[1:], 1.0, RATE, card().features, "ptq"),
         Card(LABELS, 2.0, RATE, card().features, "ptq"),
     ):
         with pytest.raises(ModelError, match="do not belong together"):
-            files.write(tmp_path, ptq(), other, 1 << 20, {})
+            files.write(tmp_path, ptq(), other, budgeted(), {})
     with pytest.raises(AudioError, match="expected speech"):
-        files.write(tmp_path, ptq(), card(), arena_bytes(), {"": np.zeros(RATE, np.int16)})
+        files.write(tmp_path, ptq(), card(), budgeted(), {"": np.zeros(RATE, np.int16)})
     assert not list(tmp_path.iterdir())
 
 
@@ -538,7 +686,7 @@ def test_the_compiled_bytes_are_those_of_the_budget(
     request: pytest.FixtureRequest,
 ) -> None:
     folder, of = request.getfixturevalue(written), card(**features)
-    config = configure(ptq(), of, arena_bytes())
+    config = configure(ptq(), of, budgeted(), LEAST_LEVEL)
     stream = schedule.tables(streamed(), memory(streamed()))
     constants = flash(ptq(), of, cmsis)
     if cmsis:
@@ -551,8 +699,36 @@ def test_the_compiled_bytes_are_those_of_the_budget(
         assert sum(size.bss + size.data for size in sizes.values()) == sizes["sernet_memory"].bss
     found = sizes["sernet_model"].text + sizes["sernet_tables"].text
     assert 0 <= found - sum(constants.values()) < 16
+    clips = [files.golden(name, y, ptq(), of, arena_bytes()) for name, y in CLIPS.items()]
+    for name, counted in (
+        ("sernet_golden", sum(clip.network_bytes for clip in clips)),
+        ("sernet_golden_audio", sum(clip.audio_bytes for clip in clips)),
+    ):
+        assert 0 <= sizes[name].text - counted < 4 * 3 * len(clips)  # arrays, aligned to 4 bytes
+        assert f"{counted:,}" in (folder / "README.md").read_text("utf-8")
     padding = 16 * len(stream.models)
     assert 0 <= sizes["sernet_stream_plan"].text - sum(stream.flash.values()) < padding
+
+
+@needs_arm
+@pytest.mark.parametrize("way", WAYS)
+def test_the_arena_has_room_for_the_scratch_memory_of_optimized_kernels(
+    bundle: Path, tmp_path: Path, way: str
+) -> None:
+    def arena(*options: str) -> int:
+        file = tmp_path / "memory.o"
+        flags = (*arm.flags("Cortex-M4F"), *OPTIONS[way], *options, "-c", "-o", str(file))
+        subprocess.run([arm.COMPILER, *flags, "sernet_memory.c"], cwd=bundle, check=True)
+        return nm(file, "arm-none-eabi-nm")["sernet_arena"]
+
+    measured = arena_bytes()
+    if way == "stream":
+        parts = memory(streamed())
+        measured = parts.activations + parts.persistent
+    # The widest filter covers 3 × 3 of the stem's three paths of 4 channels, in 4 bytes each.
+    assert arena() == measured + 4 * 3 * 3 * 12
+    assert arena("-DSERNET_SCRATCH_BYTES=0u") == measured
+    assert arena("-DSERNET_SCRATCH_BYTES=4608u") == measured + 4608
 
 
 @needs_arm
@@ -563,13 +739,53 @@ def test_cmsis_dsps_own_tables_take_the_bytes_of_the_budget(tmp_path: Path) -> N
     flags = (*arm.flags("Cortex-M4F"), *CMSIS_OPTIONS, include, "-w", "-c", "-o", str(file))
     source = f"{CMSIS}/Source/CommonTables/arm_common_tables.c"
     subprocess.run([arm.COMPILER, *flags, source], check=True)
-    listed = subprocess.run(
-        ["arm-none-eabi-nm", "--print-size", "--radix=d", str(file)],
-        check=True, capture_output=True, text=True,
-    ).stdout.splitlines()  # fmt: skip
-    sizes = {line.split()[-1]: int(line.split()[1]) for line in listed}
+    sizes = nm(file, "arm-none-eabi-nm")
     used = ("twiddleCoef_512", "twiddleCoef_rfft_1024", "armBitRevIndexTable512")
     assert sum(sizes[name] for name in used) == flash(ptq(), card(), cmsis=True)["fft"]
+
+
+ARRAYS = {
+    "sernet_model": {"sernet_model"},
+    "sernet_tables": {
+        "sernet_window", "sernet_filter_positions", "sernet_filter_lengths", "sernet_filters",
+        "sernet_basis", "sernet_cosine",
+    },
+    "sernet_stream_plan": {f"model_{n}" for n in range(3)},
+    "sernet_golden": {"input_0", "output_0"},
+    "sernet_golden_audio": {"audio_0", "features_0", "deferred_0"},
+}  # fmt: skip
+BUFFERS = {
+    "whole": {"sernet_arena", "sernet_audio"},
+    "deferred": {"sernet_arena", "sernet_late"},
+    "stream": {"sernet_arena", "sernet_network"},
+}
+
+
+@needs_arm
+def test_arrays_lie_in_the_sections_that_are_named(bundle: Path, tmp_path: Path) -> None:
+    def sections(source: str, *options: str) -> dict[str, str]:
+        file = tmp_path / "it.o"
+        flags = (*arm.flags("Cortex-M7"), *arm.WARNINGS, "-fdata-sections", *options)
+        subprocess.run(
+            [arm.COMPILER, *flags, "-c", f"{source}.c", "-o", str(file)], cwd=bundle, check=True
+        )
+        listed = subprocess.run(
+            ["arm-none-eabi-objdump", "--syms", str(file)], check=True, capture_output=True, text=True
+        ).stdout.splitlines()  # fmt: skip
+        objects = (line.split() for line in listed if " O " in line)
+        return {words[-1]: words[-3] for words in objects}
+
+    constants = '-DSERNET_CONST=__attribute__((section(".progmem")))'
+    variables = '-DSERNET_RAM=__attribute__((section(".dmabuffers")))'
+    for source, names in ARRAYS.items():
+        placed, plain = sections(source, constants, variables), sections(source)
+        assert {placed[name] for name in names} == {".progmem"}
+        assert all(plain[name].startswith(".rodata") for name in names)
+    for way, names in BUFFERS.items():
+        placed = sections("sernet_memory", constants, variables, *OPTIONS[way])
+        assert {name for name, section in placed.items() if section == ".dmabuffers"} == names
+        plain = sections("sernet_memory", *OPTIONS[way])
+        assert all(section.startswith(".bss") for section in plain.values())
 
 
 @needs_arm
@@ -644,10 +860,15 @@ DECLARATIONS = {
           template <unsigned int n> MicroInterpreter(
               const Model*, const MicroMutableOpResolver<n>&, MicroAllocator*) { ++made; }
           TfLiteStatus AllocateTensors() { return kTfLiteOk; }
-          TfLiteStatus Invoke() { if (run) run(in[0], out); return kTfLiteOk; }
+          TfLiteStatus Invoke() {
+            if (this == broken) return kTfLiteError;
+            if (run) run(in[0], out);
+            return kTfLiteOk;
+          }
           TfLiteTensor* input(size_t n) { tensor.data.int8 = in[n]; return &tensor; }
           TfLiteTensor* output(size_t) { tensor.data.int8 = out; return &tensor; }
           static inline unsigned made = 0;
+          static inline const MicroInterpreter* broken = nullptr;
           static inline void (*run)(const int8_t* input, int8_t* output) = nullptr;
           static inline int8_t in[4][1 << 16], out[1 << 16];
           TfLiteTensor tensor;
@@ -791,6 +1012,39 @@ def test_the_readmes_stream_hears_clip_after_clip_and_says_which_was_silent(
     assert run.stdout.startswith("0 1, -3 0, -3")  # an operator is not added twice
 
 
+FAILING = """
+    static unsigned shown = 0;
+    void show(const int8_t*) { ++shown; }
+    int main() {
+      listen();
+      for (uint32_t part = 0; part < kModels; ++part) {
+        Interpreter::broken = part_of(part);
+        shown = 0;
+        std::printf("%d ", listen());
+        std::printf("%d, ", shown > 0);
+      }
+      Interpreter::broken = nullptr;
+      std::printf("%d ", listen());
+      std::printf("%d", shown > 0);
+    }"""
+
+
+@needs_cc
+@needs_cxx
+def test_the_readmes_stream_says_that_a_part_or_the_head_failed(
+    bundle: Path, declared: Path, tmp_path: Path
+) -> None:
+    streaming = programs(bundle)[2]
+    sources = (*FRONT_END, "sernet_memory.c", "sernet_stream.c", "sernet_stream_plan.c")
+    run = linked(bundle, declared, tmp_path, streaming + MICROPHONE + FAILING, sources, STREAM)
+    parts = len(streamed().parts)
+    assert run.stdout == "-3 0, " * (parts + 1) + "0 1"
+    deaf = streaming.replace("else if (result != SERNET_TOO_EARLY) return result;", "")
+    assert deaf != streaming
+    run = linked(bundle, declared, tmp_path, deaf + MICROPHONE + FAILING, sources, STREAM)
+    assert run.stdout == "-3 0, " * parts + "0 0, 0 1"
+
+
 @needs_cc
 @needs_cxx
 def test_the_readmes_check_of_the_network_counts_the_clips_that_differ(
@@ -817,9 +1071,36 @@ def test_the_readmes_check_of_the_network_counts_the_clips_that_differ(
     assert run.stdout == "0 1"
 
 
+@needs_cc
+@needs_cxx
+def test_the_readmes_check_of_the_network_links_without_the_audio(
+    bundle: Path, declared: Path, tmp_path: Path
+) -> None:
+    """The linker drops what the front end's test alone needs."""
+    batch, check, _ = programs(bundle)
+    program = batch + check + MICROPHONE
+    sources = (
+        *FRONT_END, "sernet_memory.c", "sernet_model.c", "sernet_golden.c", "sernet_golden_audio.c",
+    )  # fmt: skip
+    sections = ("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
+    large = re.compile(r"(audio|features|deferred)_\d")
+
+    def arrays(main: str) -> tuple[set[str], set[str]]:
+        linked(bundle, declared, tmp_path, program + main, sources, *sections)
+        names = set(nm(tmp_path / "program"))
+        return {n for n in names if large.fullmatch(n)}, {
+            n for n in names if n.startswith("input_")
+        }
+
+    inputs = {f"input_{n}" for n in range(len(CLIPS))}
+    assert arrays("int main() { return (int)golden_failures(); }") == (set(), inputs)
+    both = "int main() { return (int)golden_failures() + sernet_golden_audio[1].audio[0]; }"
+    assert len(arrays(both)[0]) == 3 * len(CLIPS)
+
+
 def test_the_readme_has_the_figures_of_the_budget(bundle: Path) -> None:
     readme = (bundle / "README.md").read_text("utf-8")
-    config = configure(ptq(), card(), arena_bytes())
+    config = configure(ptq(), card(), budgeted(), LEAST_LEVEL)
     stream = schedule.tables(streamed(), memory(streamed()))
     totals = [
         [sum(ram(config, way, cmsis, stream).values()) for cmsis in (False, True)] for way in WAYS
@@ -827,6 +1108,76 @@ def test_the_readme_has_the_figures_of_the_budget(bundle: Path) -> None:
     totals.append([sum(flash(ptq(), card(), cmsis).values()) for cmsis in (False, True)])
     for portable, cmsis in totals:
         assert f"| **together** | {portable:,} | {cmsis:,} |" in readme
+
+
+def on_the_board(readme: str) -> list[list[str]]:
+    """For each way to run it, what the README says of the board's RAM: portable, with CMSIS-DSP."""
+    found = re.findall(r"^\| \| on STM32H743 \| (.*) \| (.*) \|$", readme, re.MULTILINE)
+    return [list(row) for row in found]
+
+
+def test_the_readme_says_for_which_board_and_which_ways_stay_within_its_limit(
+    bundle: Path, tmp_path: Path
+) -> None:
+    p = Evaluate.model_validate(toy_content()["evaluate"])
+    config = configure(ptq(), card(), budgeted(), LEAST_LEVEL)
+    stream = schedule.tables(streamed(), memory(streamed()))
+    needed = [
+        [sum(ram(config, way, cmsis, stream).values()) + p.runtime_ram_bytes + p.stack_bytes
+         for cmsis in (False, True)]
+        for way in WAYS
+    ]  # fmt: skip
+    readme = (bundle / "README.md").read_text("utf-8")
+    assert "Budgeted for STM32H743, with 524,288 bytes of RAM in one piece" in readme
+    assert "**it fits**" in readme
+    assert "has no room" not in readme
+    assert budgeted().ram_bytes == needed[1][1]  # the level is deferred, the front end CMSIS-DSP's
+    assert on_the_board(readme) == [[f"{524_288 - n:,} left" for n in row] for row in needed]
+
+    # A board that holds all but the clip's audio, and but for a byte CMSIS-DSP's memory.
+    limit = needed[1][1] - 1
+    assert needed[1][0] < limit < needed[0][0]
+    small = Budgeted.of(evaluation(ram=limit))
+    files.write(tmp_path / "b", ptq(), card(), small, {"exact": CLIPS["exact"]}, streamed())
+    readme = (tmp_path / "b" / "README.md").read_text("utf-8")
+    assert "**it does not fit: " in readme
+    assert "STM32H743 has no room for that" in readme
+    whole, deferred, _ = on_the_board(readme)
+    assert whole == [f"**{n - limit:,} too many**" for n in needed[0]]
+    assert deferred == [f"{limit - needed[1][0]:,} left", "**1 too many**"]
+
+
+@pytest.mark.parametrize(
+    ("level", "features", "said"),
+    [
+        ("whole", {}, "with CMSIS-DSP and its audio kept (`-DSERNET_KEEP_AUDIO` below)\n"),
+        ("deferred", {}, "with CMSIS-DSP and frames levelled at the end (neither option below)\n"),
+        ("running", {}, "with CMSIS-DSP and frames levelled by what was heard so far\n"),
+        ("whole", {"level": "none"}, "with CMSIS-DSP\n"),
+    ],
+)
+def test_the_readme_says_how_the_budgets_clip_is_levelled(
+    tmp_path: Path, level: str, features: dict[str, object], said: str
+) -> None:
+    of = Budgeted.of(evaluation(level))
+    files.write(tmp_path / "b", ptq(), card(**features), of, {"exact": CLIPS["exact"]})
+    assert said in (tmp_path / "b" / "README.md").read_text("utf-8")
+
+
+def test_the_stage_says_whether_the_bundle_fits_its_board(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export.main()
+    said = "plain, level deferred, on STM32H743 with 524,288 bytes of RAM and 2,097,152 of flash: "
+    assert capsys.readouterr().out == f"export: models/bundle: {said}fits\n"
+    content = evaluation(level="whole", ram=budgeted().ram_bytes, flash=budgeted().flash_bytes - 7)
+    (project / paths.EVALUATION).write_text(json.dumps(content))
+    export.main()
+    audio = Budgeted.of(content).ram_bytes - budgeted().ram_bytes
+    assert capsys.readouterr().out.endswith(
+        f": does not fit: {audio:,} bytes of RAM and 7 bytes of flash too many\n"
+    )
+    assert "level whole" in export.write(project / "bundle")
 
 
 # As a stream
@@ -906,6 +1257,36 @@ def test_the_stream_ends_with_the_plain_models_bits(bundle: Path) -> None:
         # A softmax hides differences before it.
         np.testing.assert_array_equal(rows, plain.tensor(tensor)[0].reshape(rows.shape))
         assert np.unique(rows).size > 10
+
+
+@needs_cc
+def test_the_work_of_each_hop_is_what_the_driver_does(bundle: Path) -> None:
+    device, plan = Device(bundle), streamed().plan
+    head = streamed().macs - plan.macs
+    work = []
+    for row in inputs()[2]:
+        device.made.clear()
+        assert device.frame(row) == 0
+        work.append(head + sum(plan.parts[part].macs for part, _ in device.made))
+    stream = schedule.tables(streamed(), memory(streamed()))
+    assert stream.hop_macs == work
+    assert len(set(work)) > 2
+    # In hops of the average's time: what came in from hop `first` to `now`, less what was done since.
+    mean = np.mean(work)
+    behind = max(
+        sum(work[first : now + 1]) / mean - (now - first)
+        for now in range(len(work))
+        for first in range(now + 1)
+    )
+    assert stream.backlog(256) == np.ceil(256 * behind)
+    even = replace(stream, hop_macs=[7] * 59)
+    assert even.backlog(256) == 256  # while a hop is computed, the next arrives
+    header = (bundle / "sernet_stream_plan.h").read_text("utf-8")
+    assert f"SERNET_STREAM_HOP_MACS {max(work)}u" in header
+    assert f"SERNET_STREAM_BACKLOG {stream.backlog(256)}u" in header
+    readme = (bundle / "README.md").read_text("utf-8")
+    assert f"the dearest {max(work):,}" in readme
+    assert f"{round(sum(work) / (59 * 256 / RATE)):,} a second" in readme
 
 
 @needs_cc

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipeline.audio import spectra
 from pipeline.audio.cut import PERCENTILE
 from pipeline.bundle import constants
+from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.c_code import float_literal
 from pipeline.mcu import cmsis
 from pipeline.tflite import graph
@@ -32,6 +33,7 @@ class Config:
     clip: str
     level_per_mille: int
     largest: int
+    least_level: str
     shifted: int
     levelled: int
     per_log_level: str
@@ -44,10 +46,15 @@ class Config:
     classes: int
     model_bytes: int
     arena_bytes: int
+    scratch_bytes: int
 
 
-def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
+def configure(model: bytes, card: Card, budgeted: Budgeted, least_level: float) -> Config:
     """Compare what the graph takes and gives with its card, and put both into one.
+
+    Parameters
+    ----------
+    least_level : of a clip that is no silence, in steps of int16
 
     Raises
     ------
@@ -82,6 +89,7 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         clip=float_literal(min(spectra.limit(p), NO_LIMIT)),
         level_per_mille=per_mille,
         largest=samples - per_mille * (samples - 1) // 1000,
+        least_level=float_literal(least_level),
         shifted=cmsis.shifted(p),
         levelled=cmsis.levelled(p),
         per_log_level=float_literal(cmsis.per_log_level(p)),
@@ -93,5 +101,6 @@ def configure(model: bytes, card: Card, arena_bytes: int) -> Config:
         output_zero_point=int(output_zero),
         classes=len(card.labels),
         model_bytes=len(model),
-        arena_bytes=arena_bytes,
+        arena_bytes=budgeted.arena_bytes,
+        scratch_bytes=budgeted.scratch_bytes,
     )

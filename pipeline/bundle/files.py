@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.audio.front_end import features
 from pipeline.bundle import c_code, constants, schedule
+from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.config import configure
 from pipeline.bundle.footprint import CMSIS_OR_NOT, WAYS, flash, ram
 from pipeline.mcu.arena import Micro
@@ -37,6 +38,8 @@ class Golden:
     input : the same as the network takes it, int8
     deferred : the input where the audio is not kept, as CMSIS-DSP computes it, int8
     output : TFLite Micro's for that input [shape=(classes,)], int8
+    network_bytes, audio_bytes : of flash in C with pointers of 32 bits, for a test of the network, and
+        more for one of the front end
     """
 
     name: str
@@ -45,6 +48,17 @@ class Golden:
     input: np.ndarray
     deferred: np.ndarray
     output: np.ndarray
+
+    @property
+    def network_bytes(self) -> int:
+        pointers_and_name = 4 * 3 + len(self.name.encode()) + 1
+        return pointers_and_name + self.input.nbytes + self.output.nbytes
+
+    @property
+    def audio_bytes(self) -> int:
+        pointers_and_length = 4 * 4
+        arrays = (self.audio, self.features, self.deferred)
+        return pointers_and_length + sum(array.nbytes for array in arrays)
 
 
 def add_method(operator: str) -> str:
@@ -89,9 +103,10 @@ def write(
     folder: Path,
     model: bytes,
     card: Card,
-    arena_bytes: int,
+    budgeted: Budgeted,
     clips: Mapping[str, np.ndarray],
     streamed: Streamed | None = None,
+    least_level: float = 0.0,
 ) -> None:
     """Fill `folder` with the bundle.
 
@@ -100,9 +115,10 @@ def write(
     folder : is made; files of the same names are replaced
     model : int8 flatbuffer, plain or tiled
     card : of the model
-    arena_bytes : in which TFLite Micro runs it
+    budgeted : what `evaluate` found that it takes
     clips : int16 audio [shape=(n,)] by name, for the golden vectors
     streamed : the same network in parts, if the bundle is to have it
+    least_level : of a clip that is no silence, in steps of int16; 0: any but of zeros alone
 
     Raises
     ------
@@ -114,9 +130,9 @@ def write(
         A clip is silence.
     """
     tables = constants.make(card.sample_rate, card.feature_params())
-    config = configure(model, card, arena_bytes)
+    config = configure(model, card, budgeted, least_level)
     assert clips, "a bundle without golden vectors cannot be checked"
-    clips_in_c = [golden(name, y, model, card, arena_bytes) for name, y in clips.items()]
+    clips_in_c = [golden(name, y, model, card, budgeted.arena_bytes) for name, y in clips.items()]
     stream = None if streamed is None else schedule.tables(streamed, memory(streamed))
     contents = [model] if stream is None else [model, *stream.models]
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,6 +144,7 @@ def write(
         [name for name in files if name.endswith(".j2")],
         folder,
         config=config,
+        budgeted=budgeted,
         tables=tables,
         model=model,
         labels=card.labels,

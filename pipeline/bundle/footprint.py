@@ -44,6 +44,8 @@ def ram(
         mode, config.samples, config.frames, config.n_fft, config.levelled, cmsis
     )
     if way != "stream":
-        return {"arena": config.arena_bytes, **beside}
+        return {"arena": config.arena_bytes, "scratch": config.scratch_bytes, **beside}
     assert stream is not None, "a way to stream needs the parts"
-    return {**stream.ram, **beside}
+    # Parts run one at a time, so that the scratch memory of one is all there is.
+    arena = {"arena": stream.arena_bytes, "scratch": config.scratch_bytes}
+    return {**arena, **stream.ram, **beside}

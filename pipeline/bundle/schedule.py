@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import accumulate
+from math import ceil
 
 from pipeline.mcu.stream import Memory
+from pipeline.tflite import graph
 from pipeline.tflite.streaming import Streamed
-from pipeline.tflite.streaming.plan import Mean
+from pipeline.tflite.streaming.plan import Mean, Plan, Progress
 
 
 @dataclass(frozen=True)
@@ -14,8 +16,9 @@ class StreamTables:
 
     models : a flatbuffer for each part, the head's last
     row_bytes : of all line buffers
-    arena_bytes : for one allocator that the parts share
-    part_arena_bytes : for each part and the head where they share nothing
+    arena_bytes : for one allocator that the parts share, with TFLite Micro's reference kernels
+    part_arena_bytes : for each part and the head where they share nothing, with the same kernels
+    hop_macs : multiply-accumulates that each frame makes due, those of the head for a result included
     """
 
     lines: list[tuple[int, ...]]
@@ -26,6 +29,24 @@ class StreamTables:
     row_bytes: int
     arena_bytes: int
     part_arena_bytes: list[int]
+    hop_macs: list[int]
+
+    def backlog(self, hop_length: int) -> int:
+        """Samples that arrive while a board works that only just keeps up with a whole clip.
+
+        A faster board falls less behind; one that is slower does not keep up.
+
+        Parameters
+        ----------
+        hop_length : in samples
+        """
+        mean = sum(self.hop_macs) / len(self.hop_macs)
+        due = most = 0.0
+        for macs in self.hop_macs:
+            due += macs
+            most = max(most, due)
+            due = max(0.0, due - mean)
+        return ceil(most / mean * hop_length)
 
     @property
     def flash(self) -> dict[str, int]:
@@ -83,4 +104,17 @@ def tables(streamed: Streamed, memory: Memory) -> StreamTables:
         row_bytes=sum(sizes),
         arena_bytes=memory.activations + memory.persistent,
         part_arena_bytes=[part.bytes for part in memory.parts],
+        hop_macs=[macs + graph.read(streamed.head).macs() for macs in _due(plan)],
     )
+
+
+def _due(plan: Plan) -> list[int]:
+    """Multiply-accumulates of the steps that each frame of a clip makes possible."""
+    progress = Progress(plan)
+    macs = [0] * plan.frames
+    for frame in range(plan.frames):
+        progress.written[0] += 1
+        for number in progress.ready():
+            progress.written[plan.parts[number].output] += 1
+            macs[frame] += plan.parts[number].macs
+    return macs

@@ -3,9 +3,8 @@
 Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,14 +15,6 @@ from pipeline.outputs import named_file
 Write = Annotated[
     Path | None, typer.Option(help="A Markdown file with the two marks of what is printed.")
 ]
-
-
-def read_json(file: Path) -> Any:
-    """What a stage wrote to `file`; one line of error where that is not JSON."""
-    try:
-        return json.loads(paths.require(file).read_text("utf-8"))
-    except ValueError:
-        raise SernetError(f"{file} is not JSON, expected what `dvc repro` writes") from None
 
 
 def print_or_write(table: str, name: str, document: Path | None) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import paths
-from pipeline.commands import read_json, write
+from pipeline.commands import write
 from pipeline.errors import BudgetError, SernetError
+from pipeline.written import read_json
 
 if TYPE_CHECKING:
     from pipeline.tflite.card import Card
@@ -149,5 +150,5 @@ def export(
         stage.main()
         return
     with named_folder(output) as partial:
-        stage.write(partial)
-    typer.echo(f"wrote {output}: start with {output / 'README.md'}")
+        said = stage.write(partial)
+    typer.echo(f"wrote {output}: {said}\nstart with {output / 'README.md'}")

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from pipeline import paths
-from pipeline.commands import Write, print_or_write, read_json
+from pipeline.commands import Write, print_or_write
 from pipeline.commands import write as write_file
 from pipeline.errors import SernetError
+from pipeline.written import read_json
 
 app = typer.Typer()
 PANEL = "Results"

@@ -8,6 +8,8 @@
 /* What counts as 1: the level of what was heard, if clips are divided by it. */
 static float unit(float level) { return SERNET_LEVELLED > 0 ? level : FULL_SCALE; }
 
+static int is_silence(float level) { return level <= 0.0f || level < SERNET_LEAST_LEVEL; }
+
 static float limited(float value, float limit) {
   return value > limit ? limit : value < -limit ? -limit : value;
 }
@@ -30,7 +32,7 @@ sernet_status sernet_whole_start(sernet_whole *w, const int16_t *audio, uint32_t
   sernet_level_start(&w->level);
   sernet_level_hear(&w->level, audio, n);
   const float level = sernet_level_value(&w->level);
-  if (level <= 0.0f) {
+  if (is_silence(level)) {
     return SERNET_SILENCE;
   }
   w->gain = 1.0f / unit(level);
@@ -173,7 +175,7 @@ sernet_status sernet_arriving_finish(sernet_arriving *a) {
   a->wanted = 0;
   append(a, NULL, SERNET_SAMPLES);
   const float level = sernet_level_value(&a->level);
-  if (level <= 0.0f) {
+  if (is_silence(level)) {
     return SERNET_SILENCE;
   }
 #if SERNET_LEVELLED > 0

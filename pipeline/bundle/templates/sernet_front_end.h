@@ -32,7 +32,7 @@ typedef struct {
 
 /* Begin with a recording of `n` samples, which has to stay where it is. A longer one than
  * SERNET_SAMPLES is cut around its centre, a shorter one padded on both sides.
- * SERNET_SILENCE: the level is 0. */
+ * SERNET_SILENCE: the level is 0, or below SERNET_LEAST_LEVEL. */
 sernet_status sernet_whole_start(sernet_whole *w, const int16_t *audio, uint32_t n);
 
 /* Features of a frame, 0 <= frame < SERNET_FRAMES, in any order. */
@@ -71,7 +71,8 @@ sernet_status sernet_running_start(sernet_arriving *a, sernet_row_taker take, vo
 /* Hear `n` samples, any number at a time. The number of frames computed so far. */
 uint32_t sernet_arriving_hear(sernet_arriving *a, const int16_t *samples, uint32_t n);
 
-/* Complete the clip: frames that lack samples get zeros. SERNET_SILENCE: the level is 0. */
+/* Complete the clip: frames that lack samples get zeros. SERNET_SILENCE: the level is 0, or below
+ * SERNET_LEAST_LEVEL. */
 sernet_status sernet_arriving_finish(sernet_arriving *a);
 
 #ifdef __cplusplus

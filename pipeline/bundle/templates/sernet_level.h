@@ -19,8 +19,7 @@ void sernet_level_start(sernet_level *l);
 /* Hear `n` more samples, up to SERNET_SAMPLES in all. */
 void sernet_level_hear(sernet_level *l, const int16_t *samples, uint32_t n);
 
-/* The percentile of what was heard, in steps of int16, as numpy.percentile interpolates it; 0 is
- * silence. */
+/* The percentile of what was heard, in steps of int16, as numpy.percentile interpolates it. */
 float sernet_level_value(const sernet_level *l);
 
 #ifdef __cplusplus

@@ -1,18 +1,18 @@
 #include "sernet_memory.h"
 
 #ifdef SERNET_STREAM
-SERNET_ALIGNED uint8_t sernet_arena[SERNET_STREAM_ARENA_BYTES];
-sernet_stream sernet_network;
+SERNET_RAM SERNET_ALIGNED uint8_t sernet_arena[SERNET_STREAM_ARENA_BYTES];
+SERNET_RAM sernet_stream sernet_network;
 #else
-SERNET_ALIGNED uint8_t sernet_arena[SERNET_ARENA_BYTES];
+SERNET_RAM SERNET_ALIGNED uint8_t sernet_arena[SERNET_ARENA_BYTES];
 #endif
 
 #ifdef SERNET_KEEP_AUDIO
-int16_t sernet_audio[SERNET_SAMPLES];
+SERNET_RAM int16_t sernet_audio[SERNET_SAMPLES];
 sernet_whole sernet_front_end;
 #else
 sernet_arriving sernet_front_end;
 #if !defined(SERNET_STREAM) && SERNET_LEVELLED > 0
-float sernet_late[SERNET_LATE];
+SERNET_RAM float sernet_late[SERNET_LATE];
 #endif
 #endif
