@@ -13,10 +13,11 @@ from pipeline.mcu.boards import Board
 from pipeline.mcu.equality import Difference
 from pipeline.mcu.variants import Surroundings, Variants
 from pipeline.params import Params
+from pipeline.tflite import graph
 
 
-def board(ram: int) -> Board:
-    return Board(name="A board", core="M4", mhz=100, ram=ram, flash=1 << 20, source="")
+def board(ram: int, core: str = "M4") -> Board:
+    return Board(name="A board", core=core, mhz=100, ram=ram, flash=1 << 20, source="")
 
 
 def around(toy: Params, **changes: Any) -> Surroundings:
@@ -87,6 +88,28 @@ def test_a_board_that_is_too_small_gets_a_tiled_model_of_the_same_bits(toy: Para
     checked = variants.check(ptq(), found, X[:2])
     assert checked["tiled"] == dict.fromkeys(checked["tiled"], 0)
     assert (checked["streaming"]["outputs"], checked["streaming"]["rows"]) == (0, 0)
+
+
+def test_each_variant_has_the_scratch_of_the_graphs_that_it_runs(toy: Params) -> None:
+    found = measured(toy, tiling=3)
+    asked = {name: need.scratch for name, need in found.needs.items()}
+    plain, tiled, streaming = (asked[name]["ESP-NN"] for name in ("plain", "tiled", "streaming"))
+    read = graph.read(ptq())
+    inputs = [read.tensors[op.inputs[0]].bytes for op in read.operators if op.name == "CONV_2D"]
+    assert plain > max(inputs)  # it is copied with its padding; slabs and parts see fewer rows
+    assert max(streaming, tiled) < plain
+    assert len({each["CMSIS-NN"] for each in asked.values()}) == 1
+    assert found.to_dict()["streaming"]["scratch"] == asked["streaming"]
+
+
+def test_tiling_leaves_room_for_the_scratch_of_the_boards_kernels(toy: Params) -> None:
+    plain = measured(toy).need
+    esp = board(plain.ram_bytes + 1000, "Xtensa LX7")
+    assert measured(toy, ram=esp.ram).need.variant == "plain"
+    assert plain.on(esp).ram_bytes > esp.ram
+    found = variants.measure(ptq(), esp, around(toy), least_ram=1 << 20)
+    assert found.need.variant == "tiled"
+    assert found.need.on(esp).ram_bytes <= esp.ram
 
 
 def test_off_means_off(toy: Params) -> None:

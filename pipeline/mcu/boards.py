@@ -1,10 +1,10 @@
 """The table of boards, and which of them hold a model."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ParamsError
-from pipeline.mcu import COLUMNS
+from pipeline.mcu import COLUMNS, cores
+from pipeline.mcu.cores import CMSIS_NN
 
 OWN = Path("boards.yaml")  # at the root of the project: a user's boards, in the table's form
 
@@ -74,50 +75,95 @@ def get(name: str, own: Path = OWN, said: str = "evaluate.board") -> Board:
     return boards[name]
 
 
-def fits(board: Board, ram_needed: int, flash_needed: int) -> bool:
-    """Whether so many bytes fit, all RAM being in the board's largest contiguous region."""
-    return ram_needed <= board.ram and flash_needed <= board.flash
+class Sizes(NamedTuple):
+    """What a variant of a model needs of any board, in bytes.
+
+    ram : with the scratch memory of CMSIS-NN's kernels
+    scratch : of each set of kernels, by its name; nothing of a run from before it was kept
+    """
+
+    ram: int
+    flash: int
+    scratch: Mapping[str, int] = {}
 
 
-def table(
-    boards: Mapping[str, Board], variants: Mapping[str, tuple[int, int]] | None = None
-) -> str:
+def ram_on(board: Board, need: Sizes) -> int:
+    """Bytes of RAM that are taken on a board by what needs so much of any.
+
+    Raises
+    ------
+    KeyError
+        The scratch memory of the board's kernels is not known.
+    """
+    kernels = cores.kernels(board.core)
+    if kernels == CMSIS_NN:
+        return need.ram
+    return need.ram + need.scratch[kernels] - need.scratch[CMSIS_NN]
+
+
+def fits(
+    board: Board, ram_needed: int, flash_needed: int, scratch: Mapping[str, int] | None = None
+) -> bool:
+    """Whether so much fits, all RAM being in the board's largest contiguous region.
+
+    Without `scratch`, a board whose kernels are not CMSIS-NN's is not known to hold anything.
+    """
+    return _verdict(board, Sizes(ram_needed, flash_needed, scratch or {})) == "fits"
+
+
+def table(boards: Mapping[str, Board], variants: Mapping[str, Sizes] | None = None) -> str:
     """The boards for a terminal of 80 columns, and which of them hold each variant of a model.
 
     Parameters
     ----------
     boards : by their short names
-    variants : bytes of RAM and of flash needed, by what the variant is called; up to three have
-        room, with names of up to nine letters
+    variants : by what each is called; up to three have room, with names of up to nine letters
     """
     variants = variants or {}
     heads = "".join(f" {name:>9.9}" for name in variants)
     lines = [f"{'board':16} {'RAM KiB':>7} {'flash KiB':>9} {'core, MHz':15}{heads}".rstrip()]
     for key, board in boards.items():
-        verdicts = "".join(f" {_verdict(board, *need):>9}" for need in variants.values())
+        verdicts = "".join(f" {_verdict(board, need):>9}" for need in variants.values())
         core = f"{board.core} {board.mhz}"
         lines.append(
             f"{key:16} {board.ram // 1024:7,} {board.flash // 1024:9,} {core:15}{verdicts}".rstrip()
         )
     notes = ["RAM is the largest contiguous region; check the vendor before relying on it."]
     if variants:
-        notes[:0] = [
-            "Needed: "
-            + "; ".join(
-                f"{name} {ram:,} bytes of RAM and {flash:,} of flash"
-                for name, (ram, flash) in variants.items()
-            )
-            + ". RAM, flash or both: what is too small."
-        ]
+        needed = "; ".join(
+            f"{name} {need.ram:,} bytes of RAM and {need.flash:,} of flash"
+            for name, need in variants.items()
+        )
+        notes[:0] = [f"Needed: {needed}. RAM, flash or both: what is too small."]
+        notes += _notes(boards.values(), variants)
     return "\n".join(
         [*lines, "", *(text for note in notes for text in textwrap.wrap(note, COLUMNS))]
     )
 
 
-def _verdict(board: Board, ram: int, flash: int) -> str:
-    if fits(board, ram, flash):
+def _notes(boards: Iterable[Board], variants: Mapping[str, Sizes]) -> Iterator[str]:
+    """What is different on some boards from what the table says is needed."""
+    others = {cores.kernels(board.core) for board in boards} - {CMSIS_NN}
+    for kernels in sorted(others):
+        known = [
+            f"{name} {need.scratch[kernels]:,}"
+            for name, need in variants.items()
+            if kernels in need.scratch
+        ]
+        if known:
+            yield f"Convolution scratch is CMSIS-NN's; with {kernels} it is: {'; '.join(known)}."
+        if len(known) < len(variants):
+            yield f"not known: the scratch memory of {kernels} was not kept, run `dvc repro`."
+
+
+def _verdict(board: Board, need: Sizes) -> str:
+    try:
+        ram = ram_on(board, need)
+    except KeyError:
+        return "not known"
+    if ram <= board.ram and need.flash <= board.flash:
         return "fits"
-    if ram > board.ram and flash > board.flash:
+    if ram > board.ram and need.flash > board.flash:
         return "both"
     return "RAM" if ram > board.ram else "flash"
 

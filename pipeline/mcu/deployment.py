@@ -46,7 +46,7 @@ def make(content: bytes, p: Evaluate, around: Surroundings) -> Deployment:
     measured = variants.measure(content, board, around, min(each.ram for each in known.values()))
     operators.check_int8(measured.deployed.content)
     made = budget.make(p.board, board, measured.need)
-    others = [need for need in measured.needs.values() if need != measured.need]
+    others = [need.on(board) for need in measured.needs.values() if need != measured.need]
     advice = budget.explain(made, graph.read(content), others, known)
     if advice and p.over_budget == "fail":
         print(budget.render(made, around.no_front_end))
