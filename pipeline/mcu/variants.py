@@ -15,6 +15,7 @@ from pipeline.mcu import cmsis, equality, front_end, scratch, stream, tiling
 from pipeline.mcu.boards import Board
 from pipeline.mcu.budget import Line, Need, scratch_line
 from pipeline.mcu.cores import CMSIS_NN
+from pipeline.mcu.front_end import Mode
 from pipeline.mcu.tiling import Tiled
 from pipeline.params import Evaluate, Features
 from pipeline.tflite import graph, streaming
@@ -41,6 +42,16 @@ class Surroundings:
             return str(problem)
         return ""
 
+    def mode(self, streams: bool) -> Mode:
+        """How the program that the bundle has for a variant finds a clip's level.
+
+        The whole network is run when the clip has ended, when its level is known: no row is levelled by
+        less. Of a stream each row has to be final at once. With nothing to level nothing waits.
+        """
+        if streams or not cmsis.levelled(self.features):
+            return "running"
+        return "whole" if self.p.level == "whole" else "deferred"
+
     def ram(self, streams: bool, cmsis_nn: int) -> tuple[Line, ...]:
         """Lines beside the network's; `cmsis_nn` bytes are the scratch memory of its kernels."""
         lines = []
@@ -48,13 +59,9 @@ class Surroundings:
             n = round(self.input_len * self.sample_rate)
             frames = spectra.frames(n, self.features)
             levelled = cmsis.levelled(self.features)
-            mode = self.p.level if levelled else "running"  # nothing to wait for
             used = front_end.ram(
-                mode, n, frames, self.features.n_fft, levelled, with_cmsis=True
-            )  # fmt: skip
-            if streams and mode == "deferred":
-                # Nothing can go through the network before the level is known.
-                used["features"] = frames * self.features.bins
+                self.mode(streams), n, frames, self.features.n_fft, levelled, with_cmsis=True
+            )
             audio = used.pop("audio")
             lines = [
                 Line("audio buffer", audio, "computed"),
