@@ -38,6 +38,7 @@ def test_every_board_says_where_its_figures_are_from_and_has_a_known_core(tmp_pa
         assert entry.core in known, key
         assert len(entry.source) > 10, key
         assert entry.ram_total is None or entry.ram_total > entry.ram, key
+        assert entry.system_ram < entry.ram, key
 
 
 def test_banks_that_adjoin_are_one_region(tmp_path: Path) -> None:
@@ -85,6 +86,11 @@ def test_a_file_of_comments_adds_nothing(own: Path, tmp_path: Path, text: str) -
             r"mine\.ram: missing.*A board has name, core, mhz, ram, flash, source",
         ),
         ("ram: 1000", "ram: 256KB", r"mine\.ram: input should be a valid integer, found '256KB'"),
+        (
+            "ram: 1000",
+            "system_ram: -1\n  ram: 1000",
+            r"mine\.system_ram: input should be greater than or equal to 0, found -1",
+        ),
         ("ram: 1000", "ram: 0", r"mine\.ram: input should be greater than 0, found 0"),
         ("ram:", "sram:", r"mine\.ram: missing; mine\.sram: unknown entry"),
         ("core: RISC-V", "core: ''", r"mine\.core: string should have at least 1 character"),
@@ -126,6 +132,18 @@ def test_a_board_of_other_kernels_holds_what_fits_with_their_scratch() -> None:
     # On a core with CMSIS-NN, or of which nothing is known, the same need is what it says.
     for core in ("Cortex-M7", "RISC-V"):
         assert boards.fits(board(100_000, 10_000, core), 100_000, 10_000, scratch)
+
+
+def test_what_the_boards_system_takes_is_not_the_programs(own: Path) -> None:
+    own.write_text(MINE.replace("ram: 1000", "ram: 1000\n  system_ram: 400"))
+    mine = boards.get("mine", own)
+    assert boards.fits(mine, 600, 2000)
+    assert not boards.fits(mine, 601, 2000)
+    assert boards.ram_on(mine, Sizes(600, 2000)) == 1000
+    text = boards.table({"mine": mine, "bare": board(1000, 2000)}, {"plain": Sizes(601, 2000)})
+    assert [line.split()[-1] for line in text.splitlines()[1:3]] == ["RAM", "fits"]
+    assert "a system takes, in bytes: mine 400." in " ".join(text.split())
+    assert "system" not in boards.table({"bare": board(1, 1)}, {"plain": Sizes(1, 1)})
 
 
 def test_a_board_whose_kernels_scratch_is_not_known_is_not_said_to_hold_anything() -> None:

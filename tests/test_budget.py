@@ -88,6 +88,21 @@ def test_a_board_gets_the_scratch_of_its_own_kernels() -> None:
     assert budget.Budget.from_dict(json.loads(json.dumps(on_esp.to_dict()))) == on_esp
 
 
+def test_the_boards_system_is_a_line_and_leaves_less_for_the_network() -> None:
+    bare, mbed = board(1_400, 700), board(1_400, 700).model_copy(update={"system_ram": 300})
+    found = budget.make("mbed", mbed, need())
+    assert found.need.ram[-1] == Line("the board's system", 300, "allowed for")
+    assert found.need.ram_bytes == boards.ram_on(mbed, Sizes(need().ram_bytes, 700)) == 1_600
+    assert found.arena_limit_bytes == 1_000
+    assert not found.fits
+    assert budget.make("bare", bare, need()).need == need()
+    assert budget.make("bare", bare, found.need).fits  # no system of another board goes along
+    # A system counts once, on the board that has it.
+    said = budget.explain(found, GRAPH, [], {"mbed": mbed, "bare": bare})
+    assert "200 more than the board's 1,400" in said
+    assert "a board that holds it (bare)" in said
+
+
 def test_over_the_flash_it_says_so() -> None:
     found = budget.make("b", board(5000, 600), need())
     said = budget.explain(found, GRAPH, [], {})

@@ -139,6 +139,15 @@ def test_tiling_leaves_room_for_the_scratch_of_the_boards_kernels(toy: Params) -
     assert found.need.on(esp).ram_bytes <= esp.ram
 
 
+def test_tiling_leaves_room_for_the_boards_system(toy: Params) -> None:
+    plain = measured(toy).need
+    mbed = board(plain.ram_bytes + 100).model_copy(update={"system_ram": 1000})
+    assert measured(toy, ram=mbed.ram).need.variant == "plain"
+    found = variants.measure(ptq(), mbed, around(toy), least_ram=1 << 20)
+    assert found.need.variant == "tiled"
+    assert found.need.on(mbed).ram_bytes <= mbed.ram
+
+
 def test_off_means_off(toy: Params) -> None:
     found = measured(toy, ram=4096, tiling="off")
     assert found.deployed.content == ptq()

@@ -1,7 +1,7 @@
 """The table of boards, and which of them hold a model."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -29,6 +29,7 @@ class Board(BaseModel):
     core : a name in cores.yaml, or another, of which neither speed nor compiler flags are known
     ram_total : all regions together, where there are several, in bytes
     npu : the accelerator beside the core, by Vela's name
+    system_ram : what the system that the board usually runs takes before the program, in bytes
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -41,6 +42,7 @@ class Board(BaseModel):
     source: str
     ram_total: Bytes | None = None
     npu: Text | None = None
+    system_ram: Annotated[int, Field(ge=0)] = 0
 
 
 def load(own: Path = OWN) -> dict[str, Board]:
@@ -88,7 +90,7 @@ class Sizes(NamedTuple):
 
 
 def ram_on(board: Board, need: Sizes) -> int:
-    """Bytes of RAM that are taken on a board by what needs so much of any.
+    """Bytes of RAM that are taken on a board by what needs so much of any, its system's included.
 
     Raises
     ------
@@ -97,8 +99,8 @@ def ram_on(board: Board, need: Sizes) -> int:
     """
     kernels = cores.kernels(board.core)
     if kernels == CMSIS_NN:
-        return need.ram
-    return need.ram + need.scratch[kernels] - need.scratch[CMSIS_NN]
+        return need.ram + board.system_ram
+    return need.ram + board.system_ram + need.scratch[kernels] - need.scratch[CMSIS_NN]
 
 
 def fits(
@@ -135,15 +137,18 @@ def table(boards: Mapping[str, Board], variants: Mapping[str, Sizes] | None = No
             for name, need in variants.items()
         )
         notes[:0] = [f"Needed: {needed}. RAM, flash or both: what is too small."]
-        notes += _notes(boards.values(), variants)
+        notes += _notes(boards, variants)
     return "\n".join(
         [*lines, "", *(text for note in notes for text in textwrap.wrap(note, COLUMNS))]
     )
 
 
-def _notes(boards: Iterable[Board], variants: Mapping[str, Sizes]) -> Iterator[str]:
+def _notes(boards: Mapping[str, Board], variants: Mapping[str, Sizes]) -> Iterator[str]:
     """What is different on some boards from what the table says is needed."""
-    others = {cores.kernels(board.core) for board in boards} - {CMSIS_NN}
+    systems = [f"{key} {board.system_ram:,}" for key, board in boards.items() if board.system_ram]
+    if systems:
+        yield f"Beside that a system takes, in bytes: {'; '.join(systems)}."
+    others = {cores.kernels(board.core) for board in boards.values()} - {CMSIS_NN}
     for kernels in sorted(others):
         known = [
             f"{name} {need.scratch[kernels]:,}"

@@ -26,6 +26,7 @@ class Line:
 
 
 SCRATCH = "convolution scratch, "
+SYSTEM = "the board's system"
 
 
 def scratch_line(kernels: str, size: int) -> Line:
@@ -46,7 +47,7 @@ class Need:
     scratch: dict[str, int] = field(default_factory=dict, kw_only=True)
 
     def on(self, board: Board | None) -> "Need":
-        """The same on a board, whose kernels' scratch is counted; on none, CMSIS-NN's.
+        """The same on a board: its kernels' scratch, its system. On none, CMSIS-NN's scratch, no system.
 
         Raises
         ------
@@ -57,7 +58,10 @@ class Need:
         lines = tuple(
             scratch_line(kernels, self.scratch[kernels]) if line.name.startswith(SCRATCH) else line
             for line in self.ram
+            if line.name != SYSTEM
         )
+        if board and board.system_ram:
+            lines = (*lines, Line(SYSTEM, board.system_ram, "allowed for"))
         return replace(self, ram=lines)
 
     @property

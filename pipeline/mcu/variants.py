@@ -156,7 +156,7 @@ def measure(content: bytes, board: Board, around: Surroundings, least_ram: int) 
 
     Parameters
     ----------
-    least_ram : of the smallest board that is known, in bytes
+    least_ram : that the smallest board that is known leaves to a program, in bytes
 
     Raises
     ------
