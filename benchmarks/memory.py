@@ -53,11 +53,7 @@ def row(seconds: float, name: str, need: Need, macs: int, plain: Need, plain_mac
         "macs": macs,
         "extra_macs_percent": round(100 * (macs / plain_macs - 1), 3),
         "extra_model_bytes": need.flash[0].bytes - plain.flash[0].bytes,
-        "boards": [
-            key
-            for key, board in boards.load().items()
-            if boards.fits(board, need.ram_bytes, need.flash_bytes)
-        ],
+        "boards": [key for key, board in boards.load().items() if boards.fits(board, need.sizes)],
     }
 
 
@@ -72,9 +68,10 @@ def measure(p: Params, seconds: float) -> list[dict]:
     macs = small.deployed.plain.macs
     rows = [row(seconds, "plain", plain, macs, plain, macs)]
     smallest = tiling.auto(content, 0)
-    for tiled in (small.deployed, smallest):
+    # Where the small board needs all the tiling that there is, the two are one.
+    for tiled in {tiled.slabs: tiled for tiled in (small.deployed, smallest)}.values():
         need = around.need(
-            "tiled", tiled.costs.arena.bytes, len(tiled.content), graph.read(content)
+            "tiled", tiled.costs.arena.bytes, len(tiled.content), graph.read(tiled.content)
         )
         rows.append(
             row(seconds, f"tiled, {tiled.slabs} slabs", need, tiled.costs.macs, plain, macs)

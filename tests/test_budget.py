@@ -1,12 +1,13 @@
 """The budget: limits of real boards, and a message that says what to change."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from pipeline.errors import ModelError, ParamsError
 from pipeline.mcu import arena, boards, budget
-from pipeline.mcu.boards import Board
+from pipeline.mcu.boards import Board, Sizes
 from pipeline.mcu.budget import Line, Need
 from pipeline.tflite.graph import Graph, Operator, Tensor
 
@@ -23,8 +24,8 @@ GRAPH = Graph(
 )
 
 
-def board(ram: int, flash: int) -> Board:
-    return Board(name="A board", core="M4", mhz=100, ram=ram, flash=flash, source="")
+def board(ram: int, flash: int, core: str = "M4") -> Board:
+    return Board(name="A board", core=core, mhz=100, ram=ram, flash=flash, source="")
 
 
 def need(variant: str = "plain", arena: int = 1200) -> Need:
@@ -68,6 +69,38 @@ def test_over_the_ram_it_says_how_much_what_and_what_would_make_it_fit() -> None
     assert "run it tiled" not in said  # 950 bytes with the stack
     assert "a board that holds it (big)" in said
     assert "of flash" not in said
+
+
+def test_a_board_gets_the_scratch_of_its_own_kernels() -> None:
+    asked = {"CMSIS-NN": 40, "ESP-NN": 9_000}
+    anywhere = replace(
+        need(), ram=(*need().ram, budget.scratch_line("CMSIS-NN", 40)), scratch=asked
+    )
+    esp, arm = board(9_000, 700, "Xtensa LX7"), board(9_000, 700)
+    on_esp = budget.make("esp", esp, anywhere)
+    assert on_esp.need.ram[-1] == Line("convolution scratch, ESP-NN", 9_000, "allowed for")
+    assert budget.make("arm", arm, anywhere).need == anywhere
+    assert on_esp.need.on(arm) == on_esp.need.on(None) == anywhere
+    assert on_esp.need.ram_bytes == boards.ram_on(esp, Sizes(anywhere.ram_bytes, 700, asked))
+    # What does not fit the one for its kernels' scratch fits the other of the same size.
+    said = budget.explain(on_esp, GRAPH, [], {"esp": esp, "arm": arm})
+    assert "a board that holds it (arm)" in said
+    assert budget.Budget.from_dict(json.loads(json.dumps(on_esp.to_dict()))) == on_esp
+
+
+def test_the_boards_system_is_a_line_and_leaves_less_for_the_network() -> None:
+    bare, mbed = board(1_400, 700), board(1_400, 700).model_copy(update={"system_ram": 300})
+    found = budget.make("mbed", mbed, need())
+    assert found.need.ram[-1] == Line("the board's system", 300, "allowed for")
+    assert found.need.ram_bytes == boards.ram_on(mbed, Sizes(need().ram_bytes, 700)) == 1_600
+    assert found.arena_limit_bytes == 1_000
+    assert not found.fits
+    assert budget.make("bare", bare, need()).need == need()
+    assert budget.make("bare", bare, found.need).fits  # no system of another board goes along
+    # A system counts once, on the board that has it.
+    said = budget.explain(found, GRAPH, [], {"mbed": mbed, "bare": bare})
+    assert "200 more than the board's 1,400" in said
+    assert "a board that holds it (bare)" in said
 
 
 def test_over_the_flash_it_says_so() -> None:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from html.parser import HTMLParser
 from io import BytesIO
@@ -356,6 +356,14 @@ def test_a_board_lacks_what_is_over_and_the_limit_itself_fits() -> None:
     assert fit.verdict(BOARD, of(1000, 2000)).fits
     over = fit.verdict(BOARD, of(1001, 2050))
     assert (over.fits, over.ram, over.flash) == (False, 1, 50)
+    # What the board's system takes is not the program's; and unknown scratch memory is no room.
+    with_system = BOARD.model_copy(update={"system_ram": 100})
+    assert fit.verdict(with_system, of(1000, 2000)).ram == 100
+    other_kernels = BOARD.model_copy(update={"core": "Xtensa LX7"})
+    unknown = fit.verdict(other_kernels, of(1, 1))
+    assert (unknown.fits, unknown.ram) == (False, None)
+    known = replace(of(600, 2000), scratch={"CMSIS-NN": 100, "ESP-NN": 501})
+    assert fit.verdict(other_kernels, known).ram == 1
 
 
 def test_boards_are_held_against_each_variant_and_a_refused_one_says_why(folder: Path) -> None:
@@ -364,6 +372,7 @@ def test_boards_are_held_against_each_variant_and_a_refused_one_says_why(folder:
     assert "tensor arena30,123measured" in text and "stack8,192allowed for" in text
     # All boards hold 38,315 and 17,192 bytes; with more, the Pico's 262,144 do not suffice.
     assert "✗ lacks" not in text
+    assert text.count("not known in this run") == 2  # of the ESP32-S3, whose kernels it does not name
     content = evaluation()
     content["variants"]["plain"] = need(300000, 20000)
     paths.EVALUATION.write_text(json.dumps(content))

@@ -372,7 +372,9 @@ def test_boards_are_gained_and_lost_by_bytes(compared: Compared) -> None:
     def with_ram(ram: int) -> dict[str, Any]:
         return {"plain": {"ram_bytes": ram, "flash_bytes": 531_072}}
 
-    table = boards.load()
+    every = boards.load()
+    # Revisions from before the scratch memory of ESP-NN was kept: nothing is known of its board.
+    table = {name: board for name, board in every.items() if name != "esp32-s3"}
     fits = {
         name for name, board in table.items() if board.ram >= 424_288 and board.flash >= 531_072
     }
@@ -388,7 +390,7 @@ def test_boards_are_gained_and_lost_by_bytes(compared: Compared) -> None:
     assert (
         set(re.findall(r"`([^`]+)`", comment.partition("Gained:")[2].partition("\n")[0])) == gained
     )
-    assert f"fits {len(table)} of {len(table)} boards" in comment
+    assert f"fits {len(table)} of {len(every)} boards" in comment
     assert rows_of(comment)["rp2040"] == ["no", "plain"]
 
 

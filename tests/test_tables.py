@@ -157,7 +157,8 @@ def test_a_run_is_shown_in_use_and_on_boards_as_it_was_evaluated(folder: Path) -
     _, _, plain, tiled = tables.on_boards(rows).splitlines()
     most = len(boards.load())
     assert plain.endswith(f"| plain | 1 | {2**40:,} | 3 | 0 of {most} |")
-    assert tiled.endswith(f"| tiled | 1 | 2 | 3 | {most} of {most} |")
+    # What the ESP32-S3's kernels ask for beside that is not in the evaluation.
+    assert tiled.endswith(f"| tiled | 1 | 2 | 3 | {most - 1} of {most} |")
 
 
 def test_a_run_from_before_something_was_measured_says_so(folder: Path) -> None:

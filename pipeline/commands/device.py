@@ -45,16 +45,12 @@ def budget() -> None:
 @app.command(rich_help_panel=PANEL)
 def boards() -> None:
     """List the boards, and which of them hold the model."""
-    from pipeline.mcu.boards import load, table
+    from pipeline.mcu.boards import Sizes, load, table
 
     variants = {}
     if paths.EVALUATION.is_file():
         found = read_json(paths.EVALUATION)["variants"]
-        variants = {
-            name: (each["ram_bytes"], each["flash_bytes"])
-            for name, each in found.items()
-            if "refused" not in each
-        }
+        variants = {name: Sizes.of(each) for name, each in found.items() if "refused" not in each}
     typer.echo(table(load(), variants))
 
 

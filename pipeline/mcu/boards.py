@@ -1,18 +1,19 @@
 """The table of boards, and which of them hold a model."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from pipeline import forms
 from pipeline.errors import ParamsError
-from pipeline.mcu import COLUMNS
+from pipeline.mcu import COLUMNS, cores
+from pipeline.mcu.cores import CMSIS_NN
 
 OWN = Path("boards.yaml")  # at the root of the project: a user's boards, in the table's form
 
@@ -28,6 +29,7 @@ class Board(BaseModel):
     core : a name in cores.yaml, or another, of which neither speed nor compiler flags are known
     ram_total : all regions together, where there are several, in bytes
     npu : the accelerator beside the core, by Vela's name
+    system_ram : what the system that the board usually runs takes before the program, in bytes
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -40,6 +42,7 @@ class Board(BaseModel):
     source: str
     ram_total: Bytes | None = None
     npu: Text | None = None
+    system_ram: Annotated[int, Field(ge=0)] = 0
 
 
 def load(own: Path = OWN) -> dict[str, Board]:
@@ -52,15 +55,10 @@ def load(own: Path = OWN) -> dict[str, Board]:
     ParamsError
         `own` is not a table of boards; the message names the entries and what they should be.
     """
-    boards = _read(
-        (files(__package__) / "boards.yaml").read_text("utf-8"), "pipeline/mcu/boards.yaml"
-    )
+    table = (files(__package__) / "boards.yaml").read_text("utf-8")
+    boards = _boards(YAML(typ="safe").load(table), "pipeline/mcu/boards.yaml")
     if own.is_file():
-        try:
-            text = own.read_text("utf-8")
-        except UnicodeDecodeError as error:
-            raise ParamsError(f"{own} is not UTF-8 ({error}): save it as UTF-8") from None
-        boards |= _read(text, str(own))
+        boards |= _boards(forms.content(own), str(own))
     return boards
 
 
@@ -74,60 +72,107 @@ def get(name: str, own: Path = OWN, said: str = "evaluate.board") -> Board:
     return boards[name]
 
 
-def fits(board: Board, ram_needed: int, flash_needed: int) -> bool:
-    """Whether so many bytes fit, all RAM being in the board's largest contiguous region."""
-    return ram_needed <= board.ram and flash_needed <= board.flash
+class Sizes(NamedTuple):
+    """What a variant of a model needs of any board, in bytes.
+
+    ram : with the scratch memory of CMSIS-NN's kernels
+    scratch : of each set of kernels, by its name; nothing of a run from before it was kept
+    """
+
+    ram: int
+    flash: int
+    scratch: Mapping[str, int] = {}
+
+    @staticmethod
+    def of(variant: Mapping[str, Any]) -> "Sizes":
+        """Of a variant as `evaluate` writes it."""
+        return Sizes(variant["ram_bytes"], variant["flash_bytes"], variant.get("scratch", {}))
 
 
-def table(
-    boards: Mapping[str, Board], variants: Mapping[str, tuple[int, int]] | None = None
-) -> str:
+def ram_on(board: Board, need: Sizes) -> int:
+    """Bytes of RAM that are taken on a board by what needs so much of any, its system's included.
+
+    Raises
+    ------
+    KeyError
+        The scratch memory of the board's kernels is not known.
+    """
+    kernels = cores.kernels(board.core)
+    if kernels == CMSIS_NN:
+        return need.ram + board.system_ram
+    return need.ram + board.system_ram + need.scratch[kernels] - need.scratch[CMSIS_NN]
+
+
+def fits(board: Board, need: Sizes) -> bool:
+    """Whether so much fits, all RAM being in the board's largest contiguous region.
+
+    Where the scratch memory of the board's kernels is not known, it is not known to fit either.
+    """
+    return _verdict(board, need) == "fits"
+
+
+def table(boards: Mapping[str, Board], variants: Mapping[str, Sizes] | None = None) -> str:
     """The boards for a terminal of 80 columns, and which of them hold each variant of a model.
 
     Parameters
     ----------
     boards : by their short names
-    variants : bytes of RAM and of flash needed, by what the variant is called; up to three have
-        room, with names of up to nine letters
+    variants : by what each is called; up to three have room, with names of up to nine letters
     """
     variants = variants or {}
     heads = "".join(f" {name:>9.9}" for name in variants)
     lines = [f"{'board':16} {'RAM KiB':>7} {'flash KiB':>9} {'core, MHz':15}{heads}".rstrip()]
     for key, board in boards.items():
-        verdicts = "".join(f" {_verdict(board, *need):>9}" for need in variants.values())
+        verdicts = "".join(f" {_verdict(board, need):>9}" for need in variants.values())
         core = f"{board.core} {board.mhz}"
         lines.append(
             f"{key:16} {board.ram // 1024:7,} {board.flash // 1024:9,} {core:15}{verdicts}".rstrip()
         )
     notes = ["RAM is the largest contiguous region; check the vendor before relying on it."]
     if variants:
-        notes[:0] = [
-            "Needed: "
-            + "; ".join(
-                f"{name} {ram:,} bytes of RAM and {flash:,} of flash"
-                for name, (ram, flash) in variants.items()
-            )
-            + ". RAM, flash or both: what is too small."
-        ]
+        needed = "; ".join(
+            f"{name} {need.ram:,} bytes of RAM and {need.flash:,} of flash"
+            for name, need in variants.items()
+        )
+        notes[:0] = [f"Needed: {needed}. RAM, flash or both: what is too small."]
+        notes += _notes(boards, variants)
     return "\n".join(
         [*lines, "", *(text for note in notes for text in textwrap.wrap(note, COLUMNS))]
     )
 
 
-def _verdict(board: Board, ram: int, flash: int) -> str:
-    if fits(board, ram, flash):
+def _notes(boards: Mapping[str, Board], variants: Mapping[str, Sizes]) -> Iterator[str]:
+    """What is different on some boards from what the table says is needed."""
+    systems = [f"{key} {board.system_ram:,}" for key, board in boards.items() if board.system_ram]
+    if systems:
+        yield f"Beside that a system takes, in bytes: {'; '.join(systems)}."
+    others = {cores.kernels(board.core) for board in boards.values()} - {CMSIS_NN}
+    for kernels in sorted(others):
+        known = [
+            f"{name} {need.scratch[kernels]:,}"
+            for name, need in variants.items()
+            if kernels in need.scratch
+        ]
+        if known:
+            yield f"Convolution scratch is CMSIS-NN's; with {kernels} it is: {'; '.join(known)}."
+        if len(known) < len(variants):
+            yield f"not known: the scratch memory of {kernels} was not kept, run `dvc repro`."
+
+
+def _verdict(board: Board, need: Sizes) -> str:
+    try:
+        ram = ram_on(board, need)
+    except KeyError:
+        return "not known"
+    if ram <= board.ram and need.flash <= board.flash:
         return "fits"
-    if ram > board.ram and flash > board.flash:
+    if ram > board.ram and need.flash > board.flash:
         return "both"
     return "RAM" if ram > board.ram else "flash"
 
 
-def _read(text: str, name: str) -> dict[str, Board]:
+def _boards(content: Any, name: str) -> dict[str, Board]:
     """The boards of a file that is called `name` in errors."""
-    try:
-        content = YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise ParamsError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
     if content is None:  # comments only
         return {}
     if not isinstance(content, dict):
@@ -138,19 +183,12 @@ def _read(text: str, name: str) -> dict[str, Board]:
         try:
             boards[str(key)] = Board.model_validate(entry)
         except pydantic.ValidationError as error:
-            problems += [f"{key}{_problem(found)}" for found in error.errors()]
+
+            def called(place: tuple[Any, ...], key: object = key) -> str:
+                return forms.dotted((key, *place))
+
+            problems += [forms.problem(found, called) for found in error.errors()]
     if problems:
         needed = [name for name, field in Board.model_fields.items() if field.is_required()]
         raise ParamsError(f"{name}: {'; '.join(problems)}. A board has {', '.join(needed)}")
     return boards
-
-
-def _problem(error: Any) -> str:
-    """One of pydantic's errors as `.entry: what was expected, found what`."""
-    entry = "".join(f".{part}" for part in error["loc"])
-    if error["type"] == "missing":
-        return f"{entry}: missing"
-    if error["type"] == "extra_forbidden":
-        return f"{entry}: unknown entry, remove it or correct its name"
-    message = error["msg"]
-    return f"{entry}: {message[0].lower()}{message[1:]}, found {error['input']!r}"

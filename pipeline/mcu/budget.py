@@ -2,11 +2,12 @@
 
 import textwrap
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from pipeline.mcu import COLUMNS
-from pipeline.mcu.boards import Board, fits
+from pipeline.mcu import COLUMNS, cores
+from pipeline.mcu.boards import Board, Sizes, fits
+from pipeline.mcu.cores import CMSIS_NN
 from pipeline.tflite.graph import Graph
 
 
@@ -24,13 +25,49 @@ class Line:
     how: Literal["measured", "computed", "allowed for"]
 
 
+SCRATCH = "convolution scratch, "
+SYSTEM = "the board's system"
+
+
+def scratch_line(kernels: str, size: int) -> Line:
+    """What the optimized convolutions ask of the arena, beside what the network was measured to need."""
+    return Line(SCRATCH + kernels, size, "allowed for")
+
+
 @dataclass(frozen=True)
 class Need:
-    """What one way of running the model takes; the first line of `ram` is what the network needs."""
+    """What one way of running the model takes; the first line of `ram` is what the network needs.
+
+    scratch : in bytes, by whose kernels run; that of CMSIS-NN is a line of `ram`, if no board was said
+    """
 
     variant: str
     ram: tuple[Line, ...]
     flash: tuple[Line, ...]
+    scratch: dict[str, int] = field(default_factory=dict, kw_only=True)
+
+    def on(self, board: Board | None) -> "Need":
+        """The same on a board: its kernels' scratch, its system. On none, CMSIS-NN's scratch, no system.
+
+        Raises
+        ------
+        KeyError
+            The scratch memory of the board's kernels is not known.
+        """
+        kernels = cores.kernels(board.core) if board else CMSIS_NN
+        lines = tuple(
+            scratch_line(kernels, self.scratch[kernels]) if line.name.startswith(SCRATCH) else line
+            for line in self.ram
+            if line.name != SYSTEM
+        )
+        if board and board.system_ram:
+            lines = (*lines, Line(SYSTEM, board.system_ram, "allowed for"))
+        return replace(self, ram=lines)
+
+    @property
+    def sizes(self) -> Sizes:
+        """What decides whether a board holds it; of a need that is on no board yet."""
+        return Sizes(self.ram_bytes, self.flash_bytes, self.scratch)
 
     @property
     def arena_bytes(self) -> int:
@@ -78,14 +115,15 @@ class Budget:
         return Budget(
             content["board"],
             content["board_name"],
-            Need(need["variant"], lines["ram"], lines["flash"]),
+            Need(need["variant"], lines["ram"], lines["flash"], scratch=need.get("scratch", {})),
             content["ram_limit_bytes"],
             content["flash_limit_bytes"],
         )
 
 
 def make(name: str, board: Board, need: Need) -> Budget:
-    return Budget(name, board.name, need, board.ram, board.flash)
+    """The budget of a board called `name`, whatever board `need` was reckoned for."""
+    return Budget(name, board.name, need.on(board), board.ram, board.flash)
 
 
 def render(budget: Budget, no_front_end: str = "") -> str:
@@ -116,7 +154,7 @@ def explain(budget: Budget, graph: Graph, others: Iterable[Need], boards: dict[s
     Parameters
     ----------
     graph : of the plain model, whose largest tensor is named
-    others : the other ways of running the model that were measured
+    others : the other ways of running the model that were measured, on the same board
     boards : that may hold it
     """
     if budget.fits:
@@ -147,8 +185,7 @@ def explain(budget: Budget, graph: Graph, others: Iterable[Need], boards: dict[s
         change.append("a smaller input_len or fewer model.stem_filters")
     if need.flash_bytes > budget.flash_limit_bytes:
         change.append("fewer model.body_filters and model.head_filters")
-    fitting = [
-        name for name, board in boards.items() if fits(board, need.ram_bytes, need.flash_bytes)
-    ]
+    anywhere = need.on(None)
+    fitting = [name for name, board in boards.items() if fits(board, anywhere.sizes)]
     change.append(f"a board that holds it ({', '.join(fitting) or 'none is in the table'})")
     return f"{budget.board_name} is too small: {'; '.join(over)}. What would make it fit: {', or '.join(change)}"

@@ -43,10 +43,11 @@ def make(content: bytes, p: Evaluate, around: Surroundings) -> Deployment:
     """
     board = boards.get(p.board)
     known = boards.load()
-    measured = variants.measure(content, board, around, min(each.ram for each in known.values()))
+    least = min(each.ram - each.system_ram for each in known.values())
+    measured = variants.measure(content, board, around, least)
     operators.check_int8(measured.deployed.content)
     made = budget.make(p.board, board, measured.need)
-    others = [need for need in measured.needs.values() if need != measured.need]
+    others = [need.on(board) for need in measured.needs.values() if need != measured.need]
     advice = budget.explain(made, graph.read(content), others, known)
     if advice and p.over_budget == "fail":
         print(budget.render(made, around.no_front_end))

@@ -5,25 +5,23 @@ in parts as frames arrive.
 """
 
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from pipeline.audio import spectra
 from pipeline.errors import ModelError, ParamsError
-from pipeline.mcu import cmsis, equality, front_end, stream, tiling
+from pipeline.mcu import cmsis, equality, front_end, scratch, stream, tiling
 from pipeline.mcu.boards import Board
-from pipeline.mcu.budget import Line, Need
+from pipeline.mcu.budget import Line, Need, scratch_line
+from pipeline.mcu.cores import CMSIS_NN
+from pipeline.mcu.front_end import Mode
 from pipeline.mcu.tiling import Tiled
 from pipeline.params import Evaluate, Features
 from pipeline.tflite import graph, streaming
-from pipeline.tflite.graph import CONVOLUTIONS, Graph
+from pipeline.tflite.graph import Graph
 from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed
-
-# Per weight of one filter, in bytes: what CMSIS-NN's convolutions take for their columns, at most.
-CONVOLUTION_SCRATCH = 4
 
 
 @dataclass(frozen=True)
@@ -44,19 +42,26 @@ class Surroundings:
             return str(problem)
         return ""
 
-    def ram(self, read: Graph, streams: bool) -> tuple[Line, ...]:
+    def mode(self, streams: bool) -> Mode:
+        """How the program that the bundle has for a variant finds a clip's level.
+
+        The whole network is run when the clip has ended, when its level is known: no row is levelled by
+        less. Of a stream each row has to be final at once. With nothing to level nothing waits.
+        """
+        if streams or not cmsis.levelled(self.features):
+            return "running"
+        return "whole" if self.p.level == "whole" else "deferred"
+
+    def ram(self, streams: bool, cmsis_nn: int) -> tuple[Line, ...]:
+        """Lines beside the network's; `cmsis_nn` bytes are the scratch memory of its kernels."""
         lines = []
         if not self.no_front_end:
             n = round(self.input_len * self.sample_rate)
             frames = spectra.frames(n, self.features)
             levelled = cmsis.levelled(self.features)
-            mode = self.p.level if levelled else "running"  # nothing to wait for
             used = front_end.ram(
-                mode, n, frames, self.features.n_fft, levelled, with_cmsis=True
-            )  # fmt: skip
-            if streams and mode == "deferred":
-                # Nothing can go through the network before the level is known.
-                used["features"] = prod(read.tensors[read.inputs[0]].shape)
+                self.mode(streams), n, frames, self.features.n_fft, levelled, with_cmsis=True
+            )
             audio = used.pop("audio")
             lines = [
                 Line("audio buffer", audio, "computed"),
@@ -64,9 +69,7 @@ class Surroundings:
             ]
         return (
             *lines,
-            Line(
-                "convolution scratch, CMSIS-NN", CONVOLUTION_SCRATCH * _filter(read), "allowed for"
-            ),
+            scratch_line(CMSIS_NN, cmsis_nn),
             Line("runtime", self.p.runtime_ram_bytes, "allowed for"),
             Line("stack", self.p.stack_bytes, "allowed for"),
         )
@@ -78,29 +81,26 @@ class Surroundings:
         tables = cmsis.flash(self.sample_rate, self.features)
         return (Line("front end tables", sum(tables.values()), "computed"), code)
 
-    def need(self, variant: str, network: int, model: int, read: Graph) -> Need:
-        """What a network of `network` bytes of RAM and a model of `model` bytes takes in all."""
+    def need(self, variant: str, network: int, model: int, *graphs: Graph) -> Need:
+        """What a variant takes in all, on a board that is not known.
+
+        Parameters
+        ----------
+        network : bytes of RAM that the network was measured to need
+        model : bytes of flash of its flatbuffers
+        graphs : that run, one at a time
+        """
         streams = variant == "streaming"
         arena = Line("tensor arena", network, "measured")
         if streams:
             arena = Line("network: parts and line buffers", network, "computed")
+        asked = scratch.largest(graphs)
         return Need(
             variant,
-            (arena, *self.ram(read, streams)),
+            (arena, *self.ram(streams, asked[CMSIS_NN])),
             (Line("model", model, "measured"), *self.flash()),
+            scratch=asked,
         )
-
-
-def _filter(read: Graph) -> int:
-    """Weights of the largest filter of a convolution: kernel height × width × input channels."""
-    return max(
-        (
-            prod(read.tensors[op.inputs[1]].shape[1:])
-            for op in read.operators
-            if op.name in CONVOLUTIONS
-        ),
-        default=0,
-    )
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,12 @@ class Variants:
 def measure(content: bytes, board: Board, around: Surroundings, least_ram: int) -> Variants:
     """Tile a plain int8 model as `evaluate.tiling` says, divide it into parts, and measure all.
 
+    What is left for a tiled model's arena is reckoned with the scratch memory of the plain one, which
+    is as much or more.
+
     Parameters
     ----------
-    least_ram : of the smallest board that is known, in bytes
+    least_ram : that the smallest board that is known leaves to a program, in bytes
 
     Raises
     ------
@@ -161,14 +164,17 @@ def measure(content: bytes, board: Board, around: Surroundings, least_ram: int) 
         Tiling was asked for and the model cannot be tiled.
     """
     read = graph.read(content)
-    beside = sum(line.bytes for line in around.ram(read, streams=False))
+    beside = around.need("plain", 0, len(content), read)
     how = around.p.tiling
-    deployed = _tiled(content, how, board.ram - beside)
-    tiled = deployed if deployed.plan or how == "off" else _tiled(content, how, least_ram - beside)
+    deployed = _tiled(content, how, board.ram - beside.on(board).ram_bytes)
+    tiled = deployed
+    if not deployed.plan and how != "off":
+        tiled = _tiled(content, how, least_ram - beside.ram_bytes)
     needs = {"plain": around.need("plain", deployed.plain.arena.bytes, len(content), read)}
     if tiled.plan:
         arena = tiled.costs.arena.bytes
-        needs["tiled"] = around.need("tiled", arena, len(tiled.content), read)
+        rewritten = graph.read(tiled.content)
+        needs["tiled"] = around.need("tiled", arena, len(tiled.content), rewritten)
     streamed = memory = None
     refused = ""
     try:
@@ -177,7 +183,8 @@ def measure(content: bytes, board: Board, around: Surroundings, least_ram: int) 
         refused = str(problem)
     else:
         memory = stream.memory(streamed)
-        needs["streaming"] = around.need("streaming", memory.total, streamed.flash_bytes, read)
+        parts = [graph.read(each) for each in (*streamed.parts, streamed.head)]
+        needs["streaming"] = around.need("streaming", memory.total, streamed.flash_bytes, *parts)
     return Variants(deployed, tiled if tiled.plan else None, streamed, memory, refused, needs)
 
 

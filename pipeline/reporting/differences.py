@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline import paths
 from pipeline.errors import MissingError
 from pipeline.mcu import boards
+from pipeline.mcu.boards import Sizes
 from pipeline.reporting.revisions import CLIP, Revision, flat, read
 from pipeline.scoring.speakers import Comparison, compare
 
@@ -133,12 +134,10 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> Iterator[ParamChan
             yield ParamChange(name, old.get(name), new.get(name))
 
 
-def _fits(
-    before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]
-) -> Iterator[BoardChange]:
+def _fits(before: dict[str, Sizes], after: dict[str, Sizes]) -> Iterator[BoardChange]:
     for key, board in boards.load().items():
         sides = [
-            tuple(name for name, (ram, flash) in needs.items() if boards.fits(board, ram, flash))
+            tuple(name for name, need in needs.items() if boards.fits(board, need))
             for needs in (before, after)
         ]
         yield BoardChange(key, *sides)

@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline import params, paths
 from pipeline.errors import MissingError, SernetError
+from pipeline.mcu.boards import Sizes
 from pipeline.scoring.speakers import SCORES, Counts
 
 Text = Callable[
@@ -58,15 +59,15 @@ class Revision:
         (ua,) = SCORES["ua"](counts.clips.sum(axis=0)[None], counts.hits.sum(axis=0)[None])
         return round(float(ua), 2)
 
-    def needs(self) -> dict[str, tuple[int, int]]:
-        """Bytes of RAM and of flash that each way of running the model takes, by its name.
+    def needs(self) -> dict[str, Sizes]:
+        """What each way of running the model takes of any board, by its name.
 
         A way that was refused is left out. A revision from before they were listed has the one of
         its metrics, whose RAM may be the arena alone.
         """
         variants = section(self.evaluation, "variants")
         ways = {
-            name: (way["ram_bytes"], way["flash_bytes"])
+            name: Sizes.of(way)
             for name in variants
             if {"ram_bytes", "flash_bytes"} <= set(way := section(variants, name))
         }
@@ -74,7 +75,7 @@ class Revision:
         ram, flash = mcu.get("ram_bytes", mcu.get("arena_bytes")), mcu.get("flash_needed_bytes")
         if ways or ram is None or flash is None:
             return ways
-        return {mcu.get("variant", "plain"): (ram, flash)}
+        return {mcu.get("variant", "plain"): Sizes(ram, flash)}
 
 
 def section(content: Any, *names: str) -> dict[str, Any]:

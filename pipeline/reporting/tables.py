@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from pipeline.errors import SernetError
 from pipeline.mcu import boards
+from pipeline.mcu.boards import Sizes
 from pipeline.reporting.experiments import Peers, Row
 from pipeline.scoring.protocols import BEST_TEST_EPOCH, HONEST, MODELS, PAPERS, SHIPS, protocol
 from pipeline.splits import KINDS
@@ -195,7 +196,7 @@ def on_boards(rows: dict[str, Row]) -> str:
         for way, of in ways.items():
             if "refused" in of:
                 continue
-            held = [key for key, board in known.items() if boards.fits(board, of["ram_bytes"], of["flash_bytes"])]  # fmt: skip
+            held = [key for key, board in known.items() if boards.fits(board, Sizes.of(of))]  # fmt: skip
             sizes = (f"{of[key]:,}" for key in ("arena_bytes", "ram_bytes", "flash_bytes"))
             lines.append(
                 [
@@ -219,7 +220,10 @@ def tables(rows: dict[str, Row], peers: list[Peers]) -> str:
         "### Each run in use\n\nUA in percent of the int8 model that ships behind the device's front end, honest "
         f"protocol; chance is a guess at random.\n\n{in_use(rows)}"
     )
-    parts.append(f"### Each run on the board\n\n{on_boards(rows)}")
+    parts.append(
+        "### Each run on the board\n\nAs it was evaluated then: where a run does not say what other kernels than "
+        f"CMSIS-NN's take, boards that have these do not count as holding it.\n\n{on_boards(rows)}"
+    )
     return "\n\n".join(parts)
 
 

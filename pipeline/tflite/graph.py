@@ -47,11 +47,15 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator; `inputs` and `outputs` are numbers of tensors, without absent optional ones."""
+    """An operator; `inputs` and `outputs` are numbers of tensors, without absent optional ones.
+
+    strides : of a convolution or pool, over rows and over columns
+    """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    strides: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,10 @@ def _graph(model: Any) -> Graph:
                 ],
                 present(operator.inputs),
                 present(operator.outputs),
+                (
+                    getattr(operator.builtinOptions, "strideH", 1),
+                    getattr(operator.builtinOptions, "strideW", 1),
+                ),
             )
             for operator in graph.operators
         ],

@@ -19,14 +19,17 @@ def budget_of(evaluation: dict[str, Any] | None) -> Budget | None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Bytes that a board lacks; none when the variant fits."""
+    """Bytes that a board lacks; none when the variant fits.
 
-    ram: int
+    ram : None where the scratch memory of the board's kernels is not known
+    """
+
+    ram: int | None
     flash: int
 
     @property
     def fits(self) -> bool:
-        return not (self.ram or self.flash)
+        return self.ram == 0 and self.flash == 0
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,11 @@ def boards_of(evaluation: dict[str, Any] | None) -> Boards | None:
     """Which board holds which variant of the model; None in a run that measured no variants."""
     variants = (evaluation or {}).get("variants", {})
     needs = [
-        Need(name, *(tuple(_line(line) for line in of[side]) for side in ("ram", "flash")))
+        Need(
+            name,
+            *(tuple(_line(line) for line in of[side]) for side in ("ram", "flash")),
+            scratch=of.get("scratch", {}),
+        )
         for name, of in variants.items()
         if "refused" not in of
     ]
@@ -62,9 +69,11 @@ def _line(content: dict[str, Any]) -> Line:
 
 
 def verdict(board: Board, need: Need) -> Verdict:
-    return Verdict(
-        ram=max(0, need.ram_bytes - board.ram), flash=max(0, need.flash_bytes - board.flash)
-    )
+    try:
+        ram = max(0, boards.ram_on(board, need.sizes) - board.ram)
+    except KeyError:
+        ram = None
+    return Verdict(ram, flash=max(0, need.flash_bytes - board.flash))
 
 
 @dataclass(frozen=True)
