@@ -39,7 +39,7 @@ from pipeline.outputs import staged
 from pipeline.params import Params
 from pipeline.paths import CLIPS
 from pipeline.reporting import ablation, revisions
-from pipeline.reporting.ablation import Plan
+from pipeline.reporting.ablation import AblationPlan
 from pipeline.reporting.experiments import Corpus
 from pipeline.tflite import converter, graph
 
@@ -105,7 +105,7 @@ def measure(rows: pd.DataFrame, speakers: list[str], p: Params, seeds: list[int]
     }
 
 
-def development(rows: pd.DataFrame, plan: Plan, start: str) -> pd.DataFrame:
+def development(rows: pd.DataFrame, plan: AblationPlan, start: str) -> pd.DataFrame:
     """The clips that a choice may read.
 
     Raises
@@ -129,7 +129,7 @@ def development(rows: pd.DataFrame, plan: Plan, start: str) -> pd.DataFrame:
     return rows[rows["speaker"].isin(plan.speakers)].reset_index(drop=True)
 
 
-def chosen(plan: Plan, done: ablation.Results, start: str, named: list[str]) -> list[str]:
+def chosen(plan: AblationPlan, done: ablation.Results, start: str, named: list[str]) -> list[str]:
     """The variants to measure: those that are named, else those that were not measured by this plan.
 
     Raises

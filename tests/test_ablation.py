@@ -20,10 +20,10 @@ from pipeline.errors import SernetError
 from pipeline.models import lightsernet
 from pipeline.params import Params
 from pipeline.reporting import ablation, experiments, tables
-from pipeline.reporting.ablation import Plan, Start
+from pipeline.reporting.ablation import AblationPlan, Start
 from pipeline.reporting.experiments import Corpus
 
-PLAN = Plan(
+PLAN = AblationPlan(
     speakers=["a", "b"],
     seeds=[0],
     starts={
@@ -249,7 +249,7 @@ def test_an_epoch_is_chosen_on_the_next_development_speaker_and_on_no_other() ->
     ],
 )  # fmt: skip
 def test_another_corpus_than_was_asked_for_is_refused(
-    start: str, plan: Plan, seconds: float, said: str
+    start: str, plan: AblationPlan, seconds: float, said: str
 ) -> None:
     clips = [(speaker, label) for speaker in "abc" for label in ("glad", "sad") for _ in range(4)]
     rows = pd.DataFrame(clips, columns=["speaker", "label"])

@@ -35,7 +35,7 @@ from pipeline.tflite.card import Card
 from pipeline.tflite.card import write as write_card
 from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed, split
-from pipeline.tflite.streaming.run import Stream
+from pipeline.tflite.streaming.run import StreamingInterpreter
 
 RATE = 16000
 LABELS = ["Ärger", 'a "quoted" one', "why??/", "neutral", "joy\\"]
@@ -1291,7 +1291,7 @@ def test_the_work_of_each_hop_is_what_the_driver_does(bundle: Path) -> None:
 
 @needs_cc
 def test_each_result_on_the_way_is_that_of_the_schedule(bundle: Path) -> None:
-    device, python = Device(bundle), Stream(streamed())
+    device, python = Device(bundle), StreamingInterpreter(streamed())
     answered = 0
     for row in inputs()[2]:
         assert device.frame(row) == 0

@@ -17,7 +17,7 @@ from pipeline.audio.cut import cut
 from pipeline.audio.front_end import features
 from pipeline.errors import AudioError, ParamsError
 from pipeline.mcu import cmsis, front_end
-from pipeline.mcu.front_end import CHAINS, DeviceFrontEnd, Stream, to_int16
+from pipeline.mcu.front_end import CHAINS, DeviceFrontEnd, StreamingFrontEnd, to_int16
 from pipeline.mcu.level import Level
 from pipeline.params import Features, Params
 from pipeline.tflite.int8 import quantize
@@ -256,7 +256,7 @@ def test_every_band_of_log_mel_is_levelled_at_the_end(p: Features) -> None:
     limited[:64] = 4000  # the level is known from the first frame on
     whole, deferred = (device.features(limited, mode) for mode in ("whole", "deferred"))
     assert difference(deferred, whole) < 2e-3
-    rows = np.array(Stream(device, len(limited), running=False).hear(limited))
+    rows = np.array(StreamingFrontEnd(device, len(limited), running=False).hear(limited))
     loud = whole[: len(rows)] > np.log(1.0)
     assert 0.3 < loud.mean() < 0.999
     off = rows - whole[: len(rows)]
@@ -347,7 +347,7 @@ def test_a_clip_is_cut_or_padded_as_in_training(
 def test_samples_may_arrive_in_any_pieces(chunk: int, running: bool, p: Features) -> None:
     x = speech(0.5)
     device = DeviceFrontEnd("f32", 0.7, SR, p)
-    stream = Stream(device, len(x), running)
+    stream = StreamingFrontEnd(device, len(x), running)
     for start in range(0, len(x), chunk):
         stream.hear(x[start : start + chunk])
     mode: front_end.Mode = "running" if running else "deferred"
@@ -367,7 +367,7 @@ def test_deferred_equals_whole_where_the_level_is_known_from_the_first(
     whole = device.features(limited)
     assert difference(device.features(limited, "deferred"), whole) < tolerance
     assert difference(device.features(limited, "running"), whole) < tolerance
-    rows = np.array(Stream(device, len(limited), running=False).hear(limited))
+    rows = np.array(StreamingFrontEnd(device, len(limited), running=False).hear(limited))
     uncorrected = device.limited(rows)[:, 0]
     assert difference(uncorrected, whole[: len(rows), 0]) > 1
 
@@ -408,7 +408,7 @@ def test_a_limit_at_the_level_so_far_is_better_than_none(
 def test_what_a_deferred_device_keeps_of_a_frame_is_final_but_for_c0(p: Features) -> None:
     x = speech(2)
     device = DeviceFrontEnd("f32", 2, SR, p)
-    kept = np.array(Stream(device, len(x), running=False).hear(x))
+    kept = np.array(StreamingFrontEnd(device, len(x), running=False).hear(x))
     as_they_came = quantize(device.limited(kept), SCALE, ZERO_POINT)
     at_the_end = device.quantized(x, SCALE, ZERO_POINT, "deferred")
     np.testing.assert_array_equal(as_they_came[:, 1:], at_the_end[:, 1:])

@@ -372,7 +372,9 @@ def test_boards_are_held_against_each_variant_and_a_refused_one_says_why(folder:
     assert "tensor arena30,123measured" in text and "stack8,192allowed for" in text
     # All boards hold 38,315 and 17,192 bytes; with more, the Pico's 262,144 do not suffice.
     assert "✗ lacks" not in text
-    assert text.count("not known in this run") == 2  # of the ESP32-S3, whose kernels it does not name
+    assert (
+        text.count("not known in this run") == 2
+    )  # of the ESP32-S3, whose kernels it does not name
     content = evaluation()
     content["variants"]["plain"] = need(300000, 20000)
     paths.EVALUATION.write_text(json.dumps(content))

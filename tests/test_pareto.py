@@ -8,19 +8,19 @@ import pytest
 from conftest import ROOT
 
 from pipeline.reporting import ablation, experiments, pareto
-from pipeline.reporting.ablation import Plan, Start
-from pipeline.reporting.experiments import Corpus, Row
+from pipeline.reporting.ablation import AblationPlan, Start
+from pipeline.reporting.experiments import Corpus, NamedRun
 from pipeline.reporting.pareto import Point
 
 
-def run(name: str, ua: float, macs: int, corpus: str = "one") -> Row:
+def run(name: str, ua: float, macs: int, corpus: str = "one") -> NamedRun:
     metrics = {
         "int8": {"ua": ua, "ua_low": ua - 4, "ua_high": ua + 3},
         "model": {"macs": macs, "flash_bytes": macs // 5},
         "mcu": {"arena_bytes": macs // 10},
         "split": "leave one speaker out",
     }
-    return Row(name, Corpus(corpus, 9, 3), {"seed": 0}, None, metrics, {}, None, "")
+    return NamedRun(name, Corpus(corpus, 9, 3), {"seed": 0}, None, metrics, {}, None, "")
 
 
 ROWS = {
@@ -91,7 +91,7 @@ def test_an_axis_has_a_few_round_values_and_reaches_nearly_its_end(most: float) 
 
 
 def test_of_what_was_tried_the_networks_alone_are_drawn() -> None:
-    plan = Plan(
+    plan = AblationPlan(
         ["a"], [0], dict.fromkeys(("one", "other"), Start(Corpus("one", 9, 3), {})), {},
         {"base": {}, "narrow": {"model.head_filters": 9}, "mixup": {"augment.mixup": 0.3}},
     )  # fmt: skip
@@ -112,7 +112,7 @@ def test_of_what_was_tried_the_networks_alone_are_drawn() -> None:
 
 
 def test_a_run_that_was_not_made_is_not_drawn() -> None:
-    not_run = Row("later", Corpus("one", 9, 3), {"seed": 0}, None, None, None, None, "")
+    not_run = NamedRun("later", Corpus("one", 9, 3), {"seed": 0}, None, None, None, None, "")
     assert pareto.picture({**ROWS, "later": not_run}) == pareto.picture(ROWS)
 
 

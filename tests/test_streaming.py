@@ -31,7 +31,7 @@ from pipeline.tflite.streaming import Streamed, split
 from pipeline.tflite.streaming.network import Network
 from pipeline.tflite.streaming.parts import Writer
 from pipeline.tflite.streaming.plan import Input, Mean, quantized_multiplier
-from pipeline.tflite.streaming.run import Stream, litert
+from pipeline.tflite.streaming.run import StreamingInterpreter, litert
 
 RNG = np.random.default_rng(0)
 REST = {"stem_pool": [2, 2], "body": "standard", "dropout": 0.3, "l2": 1e-6, "bn_momentum": 0.9}
@@ -333,7 +333,7 @@ def test_a_result_after_each_step_is_the_heads_for_the_rows_so_far() -> None:
     streamed = split(content)
     rows: list[np.ndarray] = []
     last = streamed.plan.mean.line
-    stream = Stream(
+    stream = StreamingInterpreter(
         streamed, watch=lambda line, row: rows.append(row.copy()) if line == last else None
     )
     clip = random_clips(1, content)[0, :, :, 0]
@@ -361,7 +361,9 @@ def test_a_result_after_each_step_is_the_heads_for_the_rows_so_far() -> None:
 def test_each_step_runs_as_soon_as_its_rows_are_there_and_never_twice() -> None:
     streamed = split(small(184))
     counts: dict[int, int] = {}
-    stream = Stream(streamed, watch=lambda line, _: counts.update({line: counts.get(line, 0) + 1}))
+    stream = StreamingInterpreter(
+        streamed, watch=lambda line, _: counts.update({line: counts.get(line, 0) + 1})
+    )
     most = 0
     for frame in random_clips(1, small(184))[0, :, :, 0]:
         before = sum(counts.values())
@@ -454,7 +456,7 @@ def test_what_cannot_be_streamed_is_refused_with_the_reason() -> None:
 
 
 def test_frames_of_another_kind_or_too_many_are_a_callers_error() -> None:
-    stream = Stream(split(small(59)))
+    stream = StreamingInterpreter(split(small(59)))
     with pytest.raises(ValueError, match="expected int8 frames of 40 values"):
         stream.push(np.zeros((1, 39), np.int8))
     with pytest.raises(ValueError, match="expected int8 frames of 40 values"):

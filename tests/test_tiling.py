@@ -24,9 +24,9 @@ from pipeline.models.folding import classifier_as_convolution, fold
 from pipeline.params import Features, Model, Params
 from pipeline.tflite import converter, flatbuffer, graph, memory_plan
 from pipeline.tflite.memory_plan import Lifetime
-from pipeline.tflite.tiling import Plan, Source, tile
+from pipeline.tflite.tiling import Source, TilingPlan, tile
 from pipeline.tflite.tiling.rewrite import Rewrite
-from pipeline.tflite.tiling.rows import Piece, needs
+from pipeline.tflite.tiling.rows import PaddedRange, needs
 from pipeline.tflite.tiling.search import cuts
 from pipeline.tflite.windows import Axis, same_padding
 
@@ -115,16 +115,18 @@ def even(length: int, slabs: int) -> tuple[int, ...]:
 
 def some_plan(
     content: bytes, cut: int, slabs: int, pace: int | None = None, every: int = 1, keep: int = 0
-) -> Plan:
+) -> TilingPlan:
     """A plan by the place of its tensors among those where the model can be cut."""
     source = Source(content)
     until = cuts(source)[cut]
     setter = until if pace is None else cuts(source)[pace]
     overlaps = source.overlaps(source.region(until))
-    return Plan(until, setter, even(source.length(setter), slabs), every, tuple(overlaps[keep:]))
+    return TilingPlan(
+        until, setter, even(source.length(setter), slabs), every, tuple(overlaps[keep:])
+    )
 
 
-def compared(content: bytes, plan: Plan) -> Difference:
+def compared(content: bytes, plan: TilingPlan) -> Difference:
     """In the smallest arena in which the tiled model works."""
     tiled = tile(content, plan)
     frames, bins = graph.read(content).tensors[graph.read(content).inputs[0]].shape[1:3]
@@ -473,9 +475,9 @@ def test_same_padding_is_tensorflows(
 
 def test_a_piece_at_the_border_has_padding_and_one_inside_has_none() -> None:
     axis = Axis(kernel=11, stride=1, dilation=1, before=5, after=5)
-    assert needs(axis, 0, 4, 20) == Piece(0, 9, 5, 0)
-    assert needs(axis, 8, 12, 20) == Piece(3, 17, 0, 0)
-    assert needs(axis, 16, 20, 20) == Piece(11, 20, 0, 5)
+    assert needs(axis, 0, 4, 20) == PaddedRange(0, 9, 5, 0)
+    assert needs(axis, 8, 12, 20) == PaddedRange(3, 17, 0, 0)
+    assert needs(axis, 16, 20, 20) == PaddedRange(11, 20, 0, 5)
 
 
 @pytest.mark.parametrize(

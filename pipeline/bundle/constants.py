@@ -9,7 +9,7 @@ from pipeline.params import Features
 
 
 @dataclass(frozen=True)
-class Tables:
+class FrontEndTables:
     """What arm_mfcc_f32 takes, and what the portable code has in place of CMSIS-DSP's FFT.
 
     frame : window, mel filters and basis
@@ -18,7 +18,7 @@ class Tables:
     cmsis_fft_bytes : of CMSIS-DSP's own tables
     """
 
-    frame: cmsis.Tables
+    frame: cmsis.MfccTables
     log_mel: bool
     cosine: np.ndarray
     cmsis_fft_bytes: int
@@ -32,7 +32,7 @@ class Tables:
         return tables
 
 
-def make(sample_rate: int, p: Features) -> Tables:
+def make(sample_rate: int, p: Features) -> FrontEndTables:
     """The tables for features `p` of audio at `sample_rate` Hz.
 
     Raises
@@ -42,7 +42,7 @@ def make(sample_rate: int, p: Features) -> Tables:
     """
     cmsis.check(p)
     angles = 2 * np.pi * np.arange(p.n_fft // 4 + 1) / p.n_fft
-    return Tables(
+    return FrontEndTables(
         frame=cmsis.tables("f32", sample_rate, p),
         log_mel=p.kind == "log_mel",
         cosine=np.cos(angles).astype(np.float32),

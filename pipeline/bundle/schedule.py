@@ -7,7 +7,7 @@ from math import ceil
 from pipeline.mcu.stream import Memory
 from pipeline.tflite import graph
 from pipeline.tflite.streaming import Streamed
-from pipeline.tflite.streaming.plan import Mean, Plan, Progress
+from pipeline.tflite.streaming.plan import Mean, StreamingPlan, StreamProgress
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ def tables(streamed: Streamed, memory: Memory) -> StreamTables:
     )
 
 
-def _due(plan: Plan) -> list[int]:
+def _due(plan: StreamingPlan) -> list[int]:
     """Multiply-accumulates of the steps that each frame of a clip makes possible."""
-    progress = Progress(plan)
+    progress = StreamProgress(plan)
     macs = [0] * plan.frames
     for frame in range(plan.frames):
         progress.written[0] += 1

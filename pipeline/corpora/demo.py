@@ -37,7 +37,7 @@ class Emotion(Voice):
     letter: str
 
 
-class Recipe(_Part):
+class CorpusRecipe(_Part):
     """Which sentences, voices and rules of prosody make the corpus."""
 
     sentences: dict[str, str]
@@ -49,7 +49,7 @@ class Recipe(_Part):
     seed: int
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path) -> CorpusRecipe:
     """Read `path/recipe.yaml`; CorpusError where it is missing or not a recipe."""
     file = path / "recipe.yaml"
     if not file.is_file():
@@ -58,7 +58,7 @@ def read_recipe(path: Path) -> Recipe:
             "set corpus.path to data/corpora/demo, or corpus.name to the corpus that lies there"
         )
     try:
-        return Recipe.model_validate(YAML(typ="safe").load(file))
+        return CorpusRecipe.model_validate(YAML(typ="safe").load(file))
     except YAMLError as error:
         raise CorpusError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     except pydantic.ValidationError as error:
@@ -66,7 +66,7 @@ def read_recipe(path: Path) -> Recipe:
         raise CorpusError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def utterances(recipe: Recipe) -> list[Utterance]:
+def utterances(recipe: CorpusRecipe) -> list[Utterance]:
     """What is said in each file of the corpus, and how."""
     said = []
     for speaker, voice in recipe.speakers.items():

@@ -69,7 +69,7 @@ def shift(p: Features) -> float:
 
 
 @dataclass(frozen=True)
-class Tables:
+class MfccTables:
     """What arm_mfcc_init_* take, in the element type of their arithmetic.
 
     window : [shape=(n_fft,)]
@@ -138,7 +138,7 @@ def basis(p: Features, dtype: int = datatype.F32) -> np.ndarray:
     return matrix
 
 
-def tables(kind: Kind, sample_rate: int, p: Features) -> Tables:
+def tables(kind: Kind, sample_rate: int, p: Features) -> MfccTables:
     """The tables of the front end that training uses, as the device stores them."""
     matrix = spectra.mel_filters(sample_rate, p.n_fft, p.n_mels, p.fmin, p.fmax)
     inside = matrix > 0
@@ -147,7 +147,7 @@ def tables(kind: Kind, sample_rate: int, p: Features) -> Tables:
     positions = inside.argmax(axis=1)
     window = get_window("hann", p.n_fft)  # periodic
     dtype = _TYPE[kind]
-    return Tables(
+    return MfccTables(
         window=datatype.convert(window, dtype),
         # For an offset of 1e-6, which is all that q15 has, the weights are as they were.
         filters=datatype.convert(matrix[inside] * (OFFSET / p.log_offset), dtype),

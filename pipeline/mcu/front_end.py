@@ -96,7 +96,7 @@ class DeviceFrontEnd:
         x = x[start : start + self.n]
         if mode == "whole":
             return self._whole(x)
-        stream = Stream(self, len(x), running=mode == "running")
+        stream = StreamingFrontEnd(self, len(x), running=mode == "running")
         stream.hear(x)
         return stream.finish()
 
@@ -124,7 +124,7 @@ class DeviceFrontEnd:
         return np.clip(features, -limit, limit).astype(np.float32)
 
 
-class Stream:
+class StreamingFrontEnd:
     """A clip whose samples arrive a few at a time; none are kept but those of one frame.
 
     Parameters

@@ -11,7 +11,7 @@ from pipeline.mcu.arena import ALIGNMENT, Micro, allocations
 from pipeline.tflite import flatbuffer
 from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed
-from pipeline.tflite.streaming.run import Invoke, Stream
+from pipeline.tflite.streaming.run import Invoke, StreamingInterpreter
 
 
 class _Part(Micro):
@@ -164,7 +164,7 @@ def compare(
     """
     require_clips(clips)
     made: dict[int, list[np.ndarray]] = {}
-    stream = Stream(
+    stream = StreamingInterpreter(
         streamed, runtime or micro, lambda line, row: made.setdefault(line, []).append(row.copy())
     )
     plain = _Plain(content, keep_tensors=True)

@@ -6,7 +6,7 @@ from pipeline.errors import ModelError
 from pipeline.mcu import arena
 from pipeline.mcu.arena import Arena
 from pipeline.tflite import graph
-from pipeline.tflite.tiling import Estimate, Plan, Search, Source, tile
+from pipeline.tflite.tiling import Estimate, Search, Source, TilingPlan, tile
 
 QUICK_TRIES = 40  # of memory plans, where several graphs are compared
 FINALISTS = 6  # whose memory is planned with so many tries
@@ -29,7 +29,7 @@ class Tiled:
     """
 
     content: bytes
-    plan: Plan | None
+    plan: TilingPlan | None
     plain: Costs
     costs: Costs
 
@@ -139,6 +139,6 @@ def _smallest(content: bytes, search: Search, plain: Costs, slabs: int | None) -
     return _tiled(content, best.plan, plain)
 
 
-def _tiled(content: bytes, plan: Plan, plain: Costs) -> Tiled:
+def _tiled(content: bytes, plan: TilingPlan, plain: Costs) -> Tiled:
     tiled = tile(content, plan)
     return Tiled(tiled, plan, plain, measure(tiled))

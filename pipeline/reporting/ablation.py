@@ -40,7 +40,7 @@ class _Start(_Written):
 
 
 class _Plan(_Written):
-    """What PLAN says: see `Plan`."""
+    """What PLAN says: see `AblationPlan`."""
 
     speakers: list[str]
     seeds: list[int]
@@ -64,7 +64,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AblationPlan:
     """What is to be tried.
 
     speakers : those that choices are made on, of every corpus
@@ -140,7 +140,7 @@ class Column:
         return f"{found['ua']:.2f} ({found['ua'] - first['ua']:+.2f})"
 
 
-def plan(file: Path = PLAN) -> Plan:
+def plan(file: Path = PLAN) -> AblationPlan:
     """What `file` says; the corpora that it names are those of the named runs beside it.
 
     Raises
@@ -155,7 +155,7 @@ def plan(file: Path = PLAN) -> Plan:
     starts = {
         name: Start(known[of.corpus], of.set, of.learn_from) for name, of in said.starts.items()
     }
-    return Plan(said.speakers, said.seeds, starts, said.base, said.variants)
+    return AblationPlan(said.speakers, said.seeds, starts, said.base, said.variants)
 
 
 def read(file: Path = RESULTS) -> Results:
@@ -164,7 +164,7 @@ def read(file: Path = RESULTS) -> Results:
     return done
 
 
-def table(planned: Plan, done: Results) -> str:
+def table(planned: AblationPlan, done: Results) -> str:
     """A line per variant: UA on the development speakers in percent, and against the first.
 
     What was measured by another plan counts as not run; what the first has already, is not to be run.

@@ -54,7 +54,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Row:
+class NamedRun:
     """A named run.
 
     set : parameters that differ from params.yaml, by dotted name
@@ -142,7 +142,7 @@ class _Written(BaseModel):
 
 
 class _Entry(_Written):
-    """A row as it is written: see `Row`.
+    """A row as it is written: see `NamedRun`.
 
     chosen : whether it rests on choices made on the speakers of the plan
     """
@@ -182,7 +182,7 @@ def corpora(folder: Path = FOLDER) -> dict[str, Corpus]:
     return _rows(folder).corpora
 
 
-def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
+def read(folder: Path) -> tuple[dict[str, NamedRun], list[Peers]]:
     """All named runs in their order, and the paper's tables of other systems.
 
     Raises
@@ -197,7 +197,7 @@ def read(folder: Path) -> tuple[dict[str, Row], list[Peers]]:
         metrics, evaluation = (
             read_json(folder / name / file.name) if done else None for file in RESULTS
         )
-        rows[name] = Row(
+        rows[name] = NamedRun(
             name,
             content.corpora[entry.corpus],
             entry.set,
@@ -246,7 +246,7 @@ def queue(name: str, corpus_path: str | None) -> None:
         raise SernetError(f"DVC did not queue {name}: {' '.join(done.stderr.split())}")
 
 
-def _of_parameters(row: Row, params: dict[str, Any]) -> None:
+def _of_parameters(row: NamedRun, params: dict[str, Any]) -> None:
     """Refuse results that were not made with what the row sets and, beside that, HEAD's parameters.
 
     What they were made with is what `dvc.lock` says; `params` may have been changed since, which is

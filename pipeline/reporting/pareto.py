@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from pipeline.reporting.ablation import Plan, Results
-from pipeline.reporting.experiments import Row
+from pipeline.reporting.ablation import AblationPlan, Results
+from pipeline.reporting.experiments import NamedRun
 
 COSTS = {
     "macs": "multiply-accumulates",
@@ -43,7 +43,7 @@ class Point:
         return f"{self.name}: UA {self.ua:.2f} %{between}, {self.costs[cost]:,} {COSTS[cost]}"
 
 
-def point(row: Row) -> Point:
+def point(row: NamedRun) -> Point:
     """What a run that was made says of the int8 model that ships, honest protocol."""
     assert row.metrics is not None
     ships, model = row.metrics["int8"], row.metrics["model"]
@@ -63,7 +63,7 @@ def front(points: list[Point], cost: str) -> list[Point]:
     return best
 
 
-def picture(rows: dict[str, Row]) -> str:
+def picture(rows: dict[str, NamedRun]) -> str:
     """The committed runs, as `_drawn`."""
     of_corpus: dict[str, list[Point]] = {}
     for row in rows.values():
@@ -72,7 +72,7 @@ def picture(rows: dict[str, Row]) -> str:
     return _drawn(RUNS, of_corpus)
 
 
-def tried(plan: Plan, done: Results) -> str:
+def tried(plan: AblationPlan, done: Results) -> str:
     """The variants that change nothing but the network, and the base, as `_drawn`."""
     networks = [
         name

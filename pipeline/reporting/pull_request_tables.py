@@ -19,7 +19,7 @@ SCORES = {"ua": "UA", "wa": "WA", "f1": "F1"}
 
 
 @dataclass(frozen=True)
-class Row:
+class ChangeRow:
     """A line of a table; a side that has no such figure is a dash."""
 
     name: str
@@ -29,14 +29,14 @@ class Row:
     limit: str = ""
 
 
-def scores(report: Report, models: Iterable[str]) -> list[Row]:
+def scores(report: Report, models: Iterable[str]) -> list[ChangeRow]:
     """UA, WA and F1 of `models`, a row each."""
     rows = []
     for key in models:
         for score, called in SCORES.items():
             before, after = (_score(of, key, score) for of in (report.base, report.head))
             change = _points(report, f"{key}.{score}")
-            rows.append(Row(f"{MODELS[key]}: {called} %", before, after, change))
+            rows.append(ChangeRow(f"{MODELS[key]}: {called} %", before, after, change))
     return rows
 
 
@@ -55,16 +55,16 @@ def _points(report: Report, dotted: str) -> str:
     return f"{after - before:+.2f}"
 
 
-def front_ends(report: Report) -> list[Row]:
+def front_ends(report: Report) -> list[ChangeRow]:
     """UA of the int8 model behind each front end that was measured; names are a user's text."""
     rows = []
     for name in section(report.head.metrics, "front_end"):
         before, after = (_score(of, "front_end", name) for of in (report.base, report.head))
-        rows.append(Row(name, before, after, _points(report, f"front_end.{name}")))
+        rows.append(ChangeRow(name, before, after, _points(report, f"front_end.{name}")))
     return rows
 
 
-def memory(report: Report) -> list[Row]:
+def memory(report: Report) -> list[ChangeRow]:
     """Bytes and operations before and after, and the limit of head's board."""
     rows = []
     for name, dotted, limit in (
@@ -82,7 +82,9 @@ def memory(report: Report) -> list[Row]:
         change = "" if before is None or after is None else f"{after - before:+,}"
         most = report.head.number(limit) if limit else None
         rows.append(
-            Row(name, count(before), count(after), change, "" if most is None else f"{most:,}")
+            ChangeRow(
+                name, count(before), count(after), change, "" if most is None else f"{most:,}"
+            )
         )
     return rows
 
@@ -133,13 +135,13 @@ def _counts(of: Revision) -> list[list[int]] | None:
     return section(of.evaluation, "models", SHIPS).get("confusion")
 
 
-def folds(report: Report) -> list[Row]:
+def folds(report: Report) -> list[ChangeRow]:
     """UA of the int8 model per fold; most of all those that the change moved most."""
     after = _ua_of_folds(report.head)
     before = _ua_of_folds(report.base) if report.comparable else {}
     by_move = sorted(after, key=lambda name: -abs(after[name] - before.get(name, after[name])))
     return [
-        Row(
+        ChangeRow(
             name,
             f"{before[name]:.2f}" if name in before else "–",
             f"{after[name]:.2f}",

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from pipeline.errors import SernetError
 from pipeline.mcu import boards
 from pipeline.mcu.boards import Sizes
-from pipeline.reporting.experiments import Peers, Row
+from pipeline.reporting.experiments import NamedRun, Peers
 from pipeline.scoring.protocols import BEST_TEST_EPOCH, HONEST, MODELS, PAPERS, SHIPS, protocol
 from pipeline.splits import KINDS
 
@@ -45,7 +45,7 @@ def _with_interval(scores: dict[str, float]) -> str:
     return _percent(scores["ua"]) + (f" ({between})" if between else "")
 
 
-def results(rows: dict[str, Row]) -> str:
+def results(rows: dict[str, NamedRun]) -> str:
     """The runs that were made, a line each: honest and by the paper's protocol, and what they cost."""
     lines = []
     for row in rows.values():
@@ -74,7 +74,7 @@ def results(rows: dict[str, Row]) -> str:
     return markdown(columns, lines, 7)
 
 
-def results_by_model(rows: dict[str, Row]) -> str:
+def results_by_model(rows: dict[str, NamedRun]) -> str:
     """The runs that were made: each model with its protocol."""
     lines = []
     for row in rows.values():
@@ -109,7 +109,7 @@ def results_by_model(rows: dict[str, Row]) -> str:
     return markdown(columns, lines, 8)
 
 
-def table_1(rows: dict[str, Row]) -> str:
+def table_1(rows: dict[str, NamedRun]) -> str:
     """The paper's own rows, and the same on other copies of the corpus: printed, theirs, honest."""
     lines = []
     for row in rows.values():
@@ -139,7 +139,7 @@ def table_1(rows: dict[str, Row]) -> str:
     return markdown(columns, lines, 9)
 
 
-def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
+def table_of_peers(peers: Peers, rows: dict[str, NamedRun]) -> str:
     """Other systems as the paper prints them, then ours: by the paper's protocol, and in eight bits."""
     lines = [
         [system["name"], "as printed", f"{system['megabytes']:g}"]
@@ -161,12 +161,12 @@ def table_of_peers(peers: Peers, rows: dict[str, Row]) -> str:
     return markdown(["system", "protocol", "file, MB", "UA %", "WA %", "F1 %"], lines, 4)
 
 
-def _megabytes(row: Row) -> str:
+def _megabytes(row: NamedRun) -> str:
     """Of the int8 file that was measured."""
     return f"{row.metrics['model']['flash_bytes'] / 1e6:.2f}" if row.metrics else ""
 
 
-def in_use(rows: dict[str, Row]) -> str:
+def in_use(rows: dict[str, NamedRun]) -> str:
     """UA of each run's int8 model behind the device's front end, under what happens to sound there.
 
     A run that was evaluated before these were measured says so.
@@ -183,7 +183,7 @@ def in_use(rows: dict[str, Row]) -> str:
     return markdown(columns, lines, 1 + len(titles))
 
 
-def on_boards(rows: dict[str, Row]) -> str:
+def on_boards(rows: dict[str, NamedRun]) -> str:
     """Memory of each run's model, each way that it can run, and how many boards hold it."""
     known, lines = boards.load(), []
     for row in rows.values():
@@ -211,7 +211,7 @@ def on_boards(rows: dict[str, Row]) -> str:
     return markdown(columns, lines, 4)
 
 
-def tables(rows: dict[str, Row], peers: list[Peers]) -> str:
+def tables(rows: dict[str, NamedRun], peers: list[Peers]) -> str:
     """Tables 1 to 4, then each run model by model, in use, and on boards, each under its heading."""
     parts = [f"### Table 1\n\n{table_1(rows)}"]
     parts += [f"### {p.table}: {p.corpus}\n\n{table_of_peers(p, rows)}" for p in peers]
@@ -275,7 +275,7 @@ def _line(name: str, size: str, split: str | None = None, **marks: float | None)
     }
 
 
-def _line_of(row: Row, model: str, mark: str, printed: float | None = None) -> dict[str, Any]:
+def _line_of(row: NamedRun, model: str, mark: str, printed: float | None = None) -> dict[str, Any]:
     """A named run by both protocols, the honest one of `model` with this `mark`."""
     if row.metrics is None:
         return _line(row.name, "", printed=printed)
@@ -285,7 +285,7 @@ def _line_of(row: Row, model: str, mark: str, printed: float | None = None) -> d
     return _line(row.name, size, row.split, printed=printed, best=best, **ours)
 
 
-def picture(rows: dict[str, Row], peers: list[Peers]) -> str:
+def picture(rows: dict[str, NamedRun], peers: list[Peers]) -> str:
     """Tables 1 to 4 as a self-contained SVG: UA printed, by the paper's protocol and honest, and sizes."""
     shown = [row for row in rows.values() if row.set]
     first = [_line_of(row, "float", "honest", (row.paper or {}).get("ua")) for row in shown]

@@ -54,14 +54,14 @@ def live_bytes(lives: list[Lifetime]) -> int:
 
 
 @dataclass(frozen=True)
-class Layout:
+class MemoryPlan:
     """Offsets in bytes by the tensors' numbers, and the bytes of the whole."""
 
     offsets: dict[int, int]
     bytes: int
 
 
-def _place(order: list[Lifetime], neighbours: dict[int, list[int]]) -> Layout:
+def _place(order: list[Lifetime], neighbours: dict[int, list[int]]) -> MemoryPlan:
     """Give each in turn the lowest place that is free for all of its life."""
     placed: dict[int, tuple[int, int]] = {}
     top = 0
@@ -73,10 +73,10 @@ def _place(order: list[Lifetime], neighbours: dict[int, list[int]]) -> Layout:
             offset = max(offset, end)
         placed[life.tensor] = (offset, offset + life.bytes)
         top = max(top, offset + life.bytes)
-    return Layout({tensor: start for tensor, (start, _) in placed.items()}, top)
+    return MemoryPlan({tensor: start for tensor, (start, _) in placed.items()}, top)
 
 
-def layout(lives: list[Lifetime], tries: int = TRIES) -> Layout:
+def layout(lives: list[Lifetime], tries: int = TRIES) -> MemoryPlan:
     """A place for each tensor such that no two that exist at a time overlap.
 
     Several orders of placement are tried, then the best one with single tensors moved to the front;

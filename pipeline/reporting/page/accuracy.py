@@ -14,7 +14,7 @@ KIB = 1024
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelScores:
     """A model under a protocol; scores in percent, None where the run does not have them.
 
     low, high : 95 % interval of UA, by bootstrap over speakers
@@ -33,13 +33,13 @@ class Row:
     deviation: float | None
 
 
-def result(metrics: dict[str, Any]) -> list[Row]:
+def result(metrics: dict[str, Any]) -> list[ModelScores]:
     """The models, the one that ships first and the paper's protocol last."""
     rows = []
     for key in sorted(MODELS, key=lambda key: (key == PAPERS, key != SHIPS)):
         if of := metrics.get(key):
             rows.append(
-                Row(
+                ModelScores(
                     name=MODELS[key],
                     honest=key != PAPERS,
                     ships=key == SHIPS,

@@ -12,10 +12,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from pipeline.tflite.graph import CONVOLUTIONS, POOLS
-from pipeline.tflite.streaming.layout import Layout, Piece
+from pipeline.tflite.streaming.layout import OperatorGroup, Partition
 from pipeline.tflite.streaming.network import Network, Operator
 from pipeline.tflite.streaming.parts import Writer
-from pipeline.tflite.streaming.plan import Input, Plan
+from pipeline.tflite.streaming.plan import PartInput, StreamingPlan
 
 # A pool at an odd height can stay with its convolution if that computes its last row twice. This
 # share of the multiply-accumulates is let go for it: it is worth it in the stem only.
@@ -32,7 +32,7 @@ class Streamed:
     macs : of all steps of a clip and one run of the head
     """
 
-    plan: Plan
+    plan: StreamingPlan
     parts: tuple[bytes, ...]
     head: bytes
     plain_macs: int
@@ -62,7 +62,7 @@ def split(content: bytes) -> Streamed:
     )
 
 
-def _choose(network: Network) -> Layout:
+def _choose(network: Network) -> Partition:
     """Cut where one must, and elsewhere where it saves memory."""
     readers = defaultdict(list)
     for op in network.body:
@@ -77,12 +77,12 @@ def _choose(network: Network) -> Layout:
             everywhere.add(tensor)
             if op.is_pool and tensor != network.input and len(readers[tensor]) == 1:
                 optional[_follow(network, op, readers)].add(tensor)
-    layout = Layout(network, frozenset(everywhere))
+    layout = Partition(network, frozenset(everywhere))
     limit = int(network.macs * (1 + EXTRA_MACS))
     while True:
-        candidates = [Layout(network, layout.cuts - group) for group in optional.values()]
+        candidates = [Partition(network, layout.cuts - group) for group in optional.values()]
         allowed = [c for c in candidates if _is_exact(c) and c.plan.macs <= limit]
-        best = min(allowed, key=Layout.bytes, default=layout)
+        best = min(allowed, key=Partition.bytes, default=layout)
         if best.bytes() >= layout.bytes():
             return layout
         layout = best
@@ -96,7 +96,7 @@ def _follow(network: Network, op: Operator, readers: dict[int, list[Operator]]) 
     return output
 
 
-def _is_exact(layout: Layout) -> bool:
+def _is_exact(layout: Partition) -> bool:
     """Whether the pools that run in one part with what comes before them give the same bits there.
 
     Each window must have rows of its own, all of them there. In the last one a single row may
@@ -116,11 +116,11 @@ def _is_exact(layout: Layout) -> bool:
     return True
 
 
-def _write(network: Network, layout: Layout, piece: Piece) -> bytes:
+def _write(network: Network, layout: Partition, piece: OperatorGroup) -> bytes:
     writer = Writer(network.model)
     numbers = {line.tensor: n for n, line in enumerate(layout.plan.lines)}
     reads = dict(layout.reads(piece, numbers))
-    inputs: dict[Input, int] = {}
+    inputs: dict[PartInput, int] = {}
     made: dict[int, int] = {}
     for (_, tensor), read in reads.items():
         if read not in inputs:

@@ -6,11 +6,11 @@ from math import lcm
 
 from pipeline.tflite.streaming.network import Network, Operator
 from pipeline.tflite.streaming.plan import (
-    Input,
-    Line,
+    LineBuffer,
     Mean,
     Part,
-    Plan,
+    PartInput,
+    StreamingPlan,
     quantized_multiplier,
     rows_kept,
 )
@@ -20,7 +20,7 @@ PART_BYTES = 900
 
 
 @dataclass(frozen=True)
-class Piece:
+class OperatorGroup:
     """Operators that run together; `rows` of each operator's output that one step makes."""
 
     operators: tuple[Operator, ...]
@@ -31,7 +31,7 @@ class Piece:
         return self.operators[-1].output
 
 
-class Layout:
+class Partition:
     """The network cut at `cuts`, a set of tensors that go through line buffers."""
 
     def __init__(self, network: Network, cuts: frozenset[int]) -> None:
@@ -41,7 +41,7 @@ class Layout:
         roots = [op for op in network.body if op.output in cuts]
         self.pieces = [self._piece(root) for root in roots]
 
-    def _piece(self, root: Operator) -> Piece:
+    def _piece(self, root: Operator) -> OperatorGroup:
         """All that leads from line buffers to `root`, one branch after the other.
 
         TFLite Micro places tensors in the order of operators: a branch that is finished before the
@@ -58,15 +58,15 @@ class Layout:
             order.append(op)
 
         visit(root)
-        return Piece(tuple(order), rows)
+        return OperatorGroup(tuple(order), rows)
 
     @cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> StreamingPlan:
         network = self.network
         tensors = [network.input, *(piece.output for piece in self.pieces)]
         numbers = {tensor: number for number, tensor in enumerate(tensors)}
         lines = [
-            Line(t, network.height(t), network.row_bytes(t), network.quantization(t)[1])
+            LineBuffer(t, network.height(t), network.row_bytes(t), network.quantization(t)[1])
             for t in tensors
         ]
         parts = [
@@ -78,13 +78,15 @@ class Layout:
             )
             for piece in self.pieces
         ]
-        plan = Plan(tuple(lines), tuple(parts), _mean(network, numbers))
+        plan = StreamingPlan(tuple(lines), tuple(parts), _mean(network, numbers))
         kept = rows_kept(plan)
         return replace(
             plan, lines=tuple(replace(a, rows=n) for a, n in zip(lines, kept, strict=True))
         )
 
-    def reads(self, piece: Piece, numbers: dict[int, int]) -> list[tuple[tuple[int, int], Input]]:
+    def reads(
+        self, piece: OperatorGroup, numbers: dict[int, int]
+    ) -> list[tuple[tuple[int, int], PartInput]]:
         """What each operator of `piece` reads from line buffers: ((operator, tensor), input)."""
         return [
             ((op.number, tensor), self._input(op, numbers[tensor], tensor, piece.rows[op.output]))
@@ -93,8 +95,8 @@ class Layout:
             if tensor in self.cuts
         ]
 
-    def _input(self, op: Operator, line: int, tensor: int, windows: int) -> Input:
-        return Input(
+    def _input(self, op: Operator, line: int, tensor: int, windows: int) -> PartInput:
+        return PartInput(
             line=line,
             windows=windows,
             kernel=op.rows.kernel,
@@ -114,7 +116,7 @@ class Layout:
             + PART_BYTES * len(self.pieces)
         )
 
-    def _activations(self, piece: Piece) -> int:
+    def _activations(self, piece: OperatorGroup) -> int:
         """Bytes live at the worst moment of a step."""
         size = self.network.row_bytes
         moments = {op.number: moment for moment, op in enumerate(piece.operators)}
@@ -124,7 +126,7 @@ class Layout:
             (piece.rows[op.output] * size(op.output), begin, last_read.get(op.output, end))
             for begin, op in enumerate(piece.operators)
         ]
-        inputs: dict[tuple[int, Input], int] = {}
+        inputs: dict[tuple[int, PartInput], int] = {}
         for (operator, tensor), read in self.reads(piece, dict.fromkeys(self.cuts, 0)):
             inputs[tensor, read] = moments[operator]
         spans += [(r.windows * r.rows * size(t), 0, last) for (t, r), last in inputs.items()]

@@ -14,7 +14,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Line:
+class LineBuffer:
     """A line buffer.
 
     tensor : the tensor's number in the undivided graph
@@ -32,7 +32,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Input:
+class PartInput:
     """An input of a part: windows of a line buffer, one below the other.
 
     Window w of step i is window n = min(i · windows + w, last) of the layer, and covers the rows
@@ -83,7 +83,7 @@ class Part:
     macs : multiply-accumulates of one step
     """
 
-    inputs: tuple[Input, ...]
+    inputs: tuple[PartInput, ...]
     output: int
     steps: int
     macs: int
@@ -137,10 +137,10 @@ def quantized_multiplier(ratio: float) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StreamingPlan:
     """Line 0 takes the frames; parts are in an order in which data flows one way."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[LineBuffer, ...]
     parts: tuple[Part, ...]
     mean: Mean
 
@@ -164,10 +164,10 @@ class Plan:
         return asdict(self)
 
 
-class Progress:
+class StreamProgress:
     """How far a clip has come: what a driver keeps beside the rows themselves."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: StreamingPlan) -> None:
         self._plan = plan
         self.written = [0] * len(plan.lines)
         self.steps = [0] * len(plan.parts)
@@ -203,9 +203,9 @@ class Progress:
         return max(0, self.written[line] - min(oldest, default=self.written[line]))
 
 
-def rows_kept(plan: Plan) -> list[int]:
+def rows_kept(plan: StreamingPlan) -> list[int]:
     """The most rows that wait in each line buffer, from walking through the schedule."""
-    progress = Progress(plan)
+    progress = StreamProgress(plan)
     most = [0] * len(plan.lines)
 
     def write(line: int) -> None:

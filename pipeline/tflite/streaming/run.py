@@ -6,7 +6,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from pipeline.tflite.streaming import Streamed
-from pipeline.tflite.streaming.plan import Progress
+from pipeline.tflite.streaming.plan import StreamProgress
 
 # Runs a part: int8 inputs, each [shape=(1, rows, columns, channels)], to its output.
 Invoke = Callable[[list[np.ndarray]], np.ndarray]
@@ -30,7 +30,7 @@ def litert(content: bytes) -> Invoke:
     return invoke
 
 
-class Stream:
+class StreamingInterpreter:
     """A clip that arrives piece by piece.
 
     Parameters
@@ -54,7 +54,7 @@ class Stream:
 
     def reset(self) -> None:
         """Forget the clip."""
-        self._progress = Progress(self._plan)
+        self._progress = StreamProgress(self._plan)
         self._rings = [np.zeros((line.rows, line.row_bytes), np.int8) for line in self._plan.lines]
         self._sums = np.zeros(self._plan.mean.channels, np.int32)
 

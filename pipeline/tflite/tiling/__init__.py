@@ -18,14 +18,14 @@ pipeline/mcu/tiling.py measures the chosen ones in TFLite Micro.
 
 from pipeline.tflite import flatbuffer, memory_plan
 from pipeline.tflite.tiling.rewrite import Rewrite
-from pipeline.tflite.tiling.schedule import Plan
+from pipeline.tflite.tiling.schedule import TilingPlan
 from pipeline.tflite.tiling.search import Estimate, Search
 from pipeline.tflite.tiling.source import Source
 
-__all__ = ["Estimate", "Plan", "Search", "Source", "tile"]
+__all__ = ["Estimate", "Search", "Source", "TilingPlan", "tile"]
 
 
-def tile(content: bytes, plan: Plan) -> bytes:
+def tile(content: bytes, plan: TilingPlan) -> bytes:
     """The tiled model, with a plan of its memory in the metadata.
 
     Raises

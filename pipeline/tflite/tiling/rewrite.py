@@ -13,8 +13,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from pipeline.tflite import flatbuffer, memory_plan
 from pipeline.tflite.graph import POOLS, Graph, Operator, Tensor
-from pipeline.tflite.tiling.rows import Piece, needs, padding_for, require
-from pipeline.tflite.tiling.schedule import Plan, Rows, Scheduler
+from pipeline.tflite.tiling.rows import PaddedRange, needs, padding_for, require
+from pipeline.tflite.tiling.schedule import Rows, Scheduler, TilingPlan
 from pipeline.tflite.tiling.source import Source
 from pipeline.tflite.windows import Window
 
@@ -39,7 +39,7 @@ class Rewrite:
         The plan is none for this model.
     """
 
-    def __init__(self, source: Source, plan: Plan) -> None:
+    def __init__(self, source: Source, plan: TilingPlan) -> None:
         self._source = source
         self._plan = plan
         self._slabs = Scheduler(source, plan).slabs()
@@ -235,7 +235,7 @@ class Rewrite:
         self._emit(operator.name, inputs, [output], step, padding)
         return output
 
-    def _pad(self, rows: int, tensor: int, piece: Piece, around: Window) -> int:
+    def _pad(self, rows: int, tensor: int, piece: PaddedRange, around: Window) -> int:
         """Zeros, which PAD writes as the zero point, around a piece."""
         columns = around.columns
         margins = [0, 0, piece.before, piece.after, columns.before, columns.after, 0, 0]

@@ -17,7 +17,7 @@ ROW_BY_ROW = (
 
 
 @dataclass(frozen=True)
-class Piece:
+class PaddedRange:
     """Elements start … end − 1 of an input, with padding before and after."""
 
     start: int
@@ -26,14 +26,14 @@ class Piece:
     after: int
 
 
-def needs(axis: Axis, start: int, end: int, size: int) -> Piece:
+def needs(axis: Axis, start: int, end: int, size: int) -> PaddedRange:
     """What outputs start … end − 1 need of an input with `size` elements."""
     first = start * axis.stride - axis.before
     last = (end - 1) * axis.stride - axis.before + axis.reach
-    return Piece(max(0, first), min(size, last), max(0, -first), max(0, last - size))
+    return PaddedRange(max(0, first), min(size, last), max(0, -first), max(0, last - size))
 
 
-def padding_for(window: Window, piece: Piece, outputs: int) -> int | None:
+def padding_for(window: Window, piece: PaddedRange, outputs: int) -> int | None:
     """The padding with which an operator pads a piece of rows as it must be; None where none does.
 
     Columns are as they were, so that SAME stays right for them where it was, and VALID is right

@@ -7,7 +7,7 @@ from pipeline.tflite.tiling.source import Source
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilingPlan:
     """What runs slab by slab, and how. Tensors are given by their numbers in the plain model.
 
     until : the tensor up to which the model does
@@ -55,7 +55,7 @@ def _union(rows: Rows, others: Rows | None) -> Rows:
 class Scheduler:
     """Works out from the last tensor to the first which rows a slab has to compute."""
 
-    def __init__(self, source: Source, plan: Plan) -> None:
+    def __init__(self, source: Source, plan: TilingPlan) -> None:
         self._source = source
         self._plan = plan
         self._steps = source.region(plan.until)

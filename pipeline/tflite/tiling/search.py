@@ -12,7 +12,7 @@ from pipeline.errors import ModelError
 from pipeline.tflite import memory_plan
 from pipeline.tflite.graph import CONVOLUTIONS, Graph
 from pipeline.tflite.tiling.rewrite import Rewrite
-from pipeline.tflite.tiling.schedule import Plan
+from pipeline.tflite.tiling.schedule import TilingPlan
 from pipeline.tflite.tiling.source import Source
 
 # Persistent bytes of TFLite Micro on a 64-bit host, fitted to what its recording allocator counts;
@@ -84,7 +84,7 @@ class _Point:
     every: int
     short: int  # rows that the first slab has less than the others, for it needs those ahead
 
-    def plan(self, source: Source) -> Plan | None:
+    def plan(self, source: Source) -> TilingPlan | None:
         """None where it would have an empty slab."""
         length = source.length(self.pace)
         if not 1 <= self.slabs <= length or not 1 <= self.every <= self.slabs or self.short < 0:
@@ -97,7 +97,9 @@ class _Point:
         rows = tuple(end - start for start, end in zip([0, *ends], ends, strict=False))
         if min(rows) < 1:
             return None
-        return Plan(self.until, self.pace, rows, self.every, tuple(overlaps[self.recomputed :]))
+        return TilingPlan(
+            self.until, self.pace, rows, self.every, tuple(overlaps[self.recomputed :])
+        )
 
     def neighbours(self, fixed_slabs: bool) -> Iterator["_Point"]:
         for slabs in (0,) if fixed_slabs else (-2, -1, 0, 1, 2):
@@ -121,7 +123,7 @@ class Estimate:
     operators : how many, which stands for the flash that they take
     """
 
-    plan: Plan
+    plan: TilingPlan
     arena_bytes: int
     live_bytes: int
     extra_macs: float
