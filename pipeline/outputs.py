@@ -65,7 +65,7 @@ def _disk_full(error: Exception, folders: Iterable[Path]) -> DiskFullError | Non
         return None
     where = f"the disk of {listed(full)}" if full else "a disk, or a quota,"
     return DiskFullError(
-        f"{where} is full, and nothing half-written was left: make room, then run `dvc repro` again"
+        f"{where} is full, and nothing half-written was left: make room, then run it again"
     )
 
 

@@ -2,8 +2,10 @@
 
 import textwrap
 from dataclasses import asdict, dataclass
-from math import log10, prod
+from math import prod
 from typing import Any
+
+import librosa
 
 from pipeline.errors import ModelError
 from pipeline.mcu import COLUMNS
@@ -163,12 +165,8 @@ def hertz(bins: int, p: Features, sample_rate: int) -> tuple[float, float] | Non
     if p.kind == "spectrogram":
         width = bins * sample_rate / p.n_fft
         return width, width
-    low, high = (2595 * log10(1 + f / 700) for f in (p.fmin, p.fmax))  # HTK's mel
-    corners = [
-        700 * (10 ** ((low + (high - low) * i / (p.n_mels + 1)) / 2595) - 1)
-        for i in range(p.n_mels + 2)
-    ]
-    return corners[bins + 1] - corners[0], corners[-1] - corners[-2 - bins]
+    corners = librosa.mel_frequencies(p.n_mels + 2, fmin=p.fmin, fmax=p.fmax, htk=True)
+    return float(corners[bins + 1] - corners[0]), float(corners[-1] - corners[-2 - bins])
 
 
 def _band(p: Features, sample_rate: int) -> tuple[float, float]:

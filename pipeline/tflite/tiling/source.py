@@ -17,7 +17,6 @@ class Source:
     """
 
     def __init__(self, content: bytes) -> None:
-        self.content = content
         self.model = flatbuffer.unpack(content)
         self.graph = graph.read(content)
         self._check_int8()
