@@ -137,6 +137,11 @@ def test_predict_of_no_recording_is_one_line(done: Path, tmp_path: Path) -> None
 def test_report_fits_a_terminal_of_80_columns(done: Path) -> None:
     lines = shell("python -m pipeline report", done).stdout.splitlines()
     assert any("paper's protocol" in line for line in lines)
+    metrics = json.loads((done / "metrics.json").read_text())
+    over_folds = lines[lines.index("UA % over folds, mean ± deviation, honest:") + 1]
+    assert (
+        f"float {metrics['float']['ua_folds']:.2f} ± {metrics['float']['ua_std']:.2f}" in over_folds
+    )
     assert max(len(line) for line in lines) <= 80
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.scoring.protocols import MODELS, protocol
+from pipeline.scoring.protocols import HONEST, MODELS, SHIPS, protocol
 
 
 def render(metrics: dict[str, Any]) -> str:
@@ -20,6 +20,12 @@ def render(metrics: dict[str, Any]) -> str:
         lines.append(
             f"{name:23} {row['ua']:6.2f} {between:>15} {row['wa']:6.2f} {row['f1']:6.2f}  {protocol(key)}"
         )
+    over_folds = (
+        f"{name} {metrics[key]['ua_folds']:.2f} ± {metrics[key]['ua_std']:.2f}"
+        for key, name in MODELS.items()
+        if key in ("float", SHIPS)
+    )
+    lines += ["", f"UA % over folds, mean ± deviation, {HONEST}:", f"  {'; '.join(over_folds)}"]
     margin = mcu["arena_limit_bytes"] - mcu["arena_bytes"]
     flash_margin = mcu["flash_limit_bytes"] - mcu["flash_needed_bytes"]
     lines += [
