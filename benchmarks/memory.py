@@ -69,7 +69,7 @@ def measure(p: Params, seconds: float) -> list[dict]:
     rows = [row(seconds, "plain", plain, macs, plain, macs)]
     smallest = tiling.auto(content, 0)
     # Where the small board needs all the tiling that there is, the two are one.
-    for tiled in {tiled.slabs: tiled for tiled in (small.deployed, smallest)}.values():
+    for tiled in {tiled.content: tiled for tiled in (small.deployed, smallest)}.values():
         need = around.need(
             "tiled", tiled.costs.arena.bytes, len(tiled.content), graph.read(tiled.content)
         )

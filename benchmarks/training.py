@@ -36,7 +36,7 @@ from pipeline.scoring import scores
 CLIPS, FRAMES, BINS, CLASSES = 320, 184, 40, 7
 FOLDS, EPOCHS = 4, 12
 RATE = 1e-3  # of Adam, all the time
-HINT = 0.2  # how far a class moves a bin, in deviations of the noise
+HINT = 0.12  # how far a class moves a bin, in deviations of the noise
 ROUNDS = 2
 LOOK = 0.5  # seconds between two looks at the memory
 

@@ -73,8 +73,13 @@ def code_version(*parts: ModuleType | type, packages: Iterable[str] = ()) -> str
 
 
 def same_code(here: str, asked: str) -> None:
-    """StaleCodeError where a worker that started later has other code than the one that asks it."""
+    """StaleCodeError where a worker has other code than the process that asks it.
+
+    Both have to be the constant of a module that the worker imports: what the module that is run by
+    name (`__main__`) holds goes along with the call.
+    """
     if here != asked:
         raise StaleCodeError(
-            "the code changed while this ran, so that its workers would compute something else: run it again"
+            "the code changed while this ran, so that its workers would compute something else: run it again; of a "
+            "Dask cluster, restart the workers first"
         )

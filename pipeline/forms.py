@@ -10,7 +10,13 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import ParamsError
 
-Form = TypeVar("Form", bound=pydantic.BaseModel)
+T = TypeVar("T", bound=pydantic.BaseModel)
+
+
+class Form(pydantic.BaseModel):
+    """What a file has to say, and no more."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
 def content(file: Path) -> Any:
@@ -52,7 +58,7 @@ def problem(error: Any, name: Callable[[tuple[Any, ...]], str] = dotted) -> str:
     return f"{called}: {said}" if called else said
 
 
-def read(file: Path, form: type[Form]) -> Form:
+def read(file: Path, form: type[T]) -> T:
     """A file that has to have this form.
 
     Raises

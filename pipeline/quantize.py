@@ -2,49 +2,19 @@
 
 import pandas as pd
 
-import pipeline
-from pipeline import dataset, params, paths, splits, workers
-from pipeline.cache import cached, code_version, same_code
+from pipeline import params, paths, splits
 from pipeline.errors import run
-from pipeline.models import files, inference, qat, topology
-from pipeline.models.inference import predict
-from pipeline.models.qat import Tuned
+from pipeline.models import files, fine_tuning, qat
 from pipeline.outputs import staged
-from pipeline.params import Quantize
 from pipeline.progress import Progress
-from pipeline.splits import Fold
 
 PARAMS = ("seed", "quantize")
-
-# All that a fine-tuning's outcome follows from, beside its arguments.
-PARTS = (pipeline, qat, inference, topology)
-CODE = code_version(
-    *PARTS, packages=("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy")
-)
-
-
-def tune(fold: Fold, p: Quantize, seed: int, version: str) -> Tuned:
-    """Fine-tune the folded model of a fold on its training clips, which are loaded here."""
-    same_code(CODE, version)
-    data = dataset.load()
-    train = data.part(fold.train)
-    fine_tune = cached(qat.fine_tune, version, ignore=["on_epoch"])
-    folded = files.load(paths.model(paths.FOLDED, fold.name))
-    with Progress(
-        total=p.epochs, name=f"quantize: {fold.name}", unit="epoch", lines=True
-    ) as progress:
-        tuned: Tuned = fine_tune(
-            folded.to_json(), folded.get_weights(), train, predict(folded, train.x), len(data.labels), p,
-            seed=seed, on_epoch=progress.update,
-        )  # fmt: skip
-    return tuned
 
 
 def main() -> None:
     p = params.select(PARAMS)
     folds = splits.read()
-    calls = [(fold, p.quantize, p.seed + number, CODE) for number, fold in enumerate(folds)]
-    all_tuned = workers.run(tune, calls, jobs=workers.WITH_TENSORFLOW)
+    all_tuned = fine_tuning.tune(folds, p.quantize, p.seed)
     losses = []
     with (
         staged(paths.QAT, paths.QUANTIZE_CURVES) as (folder, curves_file),

@@ -9,18 +9,19 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import cloudpickle
 import imports
 import numpy as np
 import pytest
 from conftest import ROOT
 from scipy.io import wavfile
 
-from pipeline import cache, dataset, params, quantize, workers
+from pipeline import cache, dataset, params, workers
 from pipeline.audio import front_end
 from pipeline.audio.front_end import CachedFrontEnd
 from pipeline.dataset import Data, Dataset
 from pipeline.errors import SernetError, StaleCodeError
-from pipeline.models import files, folds, qat, training
+from pipeline.models import files, fine_tuning, folds, qat, training
 from pipeline.models.folds import Job
 from pipeline.models.qat import Tuned
 from pipeline.models.training import Recipe
@@ -87,11 +88,11 @@ def tunings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 
     def run(p: Quantize, clips: Data, code: str = "", seed: int = 0, said: float = 0.5) -> int:
         tuned.clear()
-        monkeypatch.setattr(quantize, "CODE", code)
+        monkeypatch.setattr(fine_tuning, "CODE", code)
         data = Dataset(list("abcdef"), clips.x, clips.y, ["glad", "sad"], list("xxxyyy"))
         monkeypatch.setattr(dataset, "load", lambda: data)
-        monkeypatch.setattr(quantize, "predict", lambda model, x: np.full((len(x), 2), said))
-        quantize.tune(Fold("speaker-y", list("abc"), [], list("def")), p, seed, code)
+        monkeypatch.setattr(fine_tuning, "predict", lambda model, x: np.full((len(x), 2), said))
+        list(fine_tuning.tune([Fold("speaker-y", list("abc"), [], list("def"))], p, seed))
         return len(tuned)
 
     return run
@@ -134,7 +135,7 @@ COMPUTE_NOTHING = {"pipeline/models/__init__.py", "pipeline/audio/__init__.py"}
     [
         (front_end, "pipeline.audio.front_end"),
         (folds, "pipeline.models.training"),
-        (quantize, "pipeline.models.qat"),
+        (fine_tuning, "pipeline.models.qat"),
     ],
 )
 def test_the_code_that_a_key_stands_for_is_all_that_computes_the_result(
@@ -157,13 +158,24 @@ def test_parameters_that_work_something_out_are_part_of_the_code_that_a_key_stan
     assert params.Features in front_end.PARTS
 
 
-def test_a_worker_that_has_other_code_than_the_stage_says_so(toy: Params) -> None:
+@pytest.mark.parametrize("module", [front_end, folds, fine_tuning])
+def test_a_worker_that_has_other_code_than_the_stage_says_so(
+    toy: Params, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes to a worker is packed as joblib and Dask pack it, and unpacked beside other code."""
     recipe = Recipe(toy.sample_rate, toy.features, toy.model, toy.train, toy.augment)
     job = Job("fold", lambda: (noise(0), None, None), seed=0)
-    with pytest.raises(StaleCodeError, match="the code changed while this ran"):
-        folds._train(job, 3, recipe, "older code")
-    with pytest.raises(StaleCodeError, match="run it again"):
-        quantize.tune(Fold("speaker-y", list("abc"), [], list("def")), toy.quantize, 0, "older")
+    fold = Fold("speaker-y", list("abc"), [], list("def"))
+    calls = {
+        front_end: (CachedFrontEnd(1.0, 16000, toy.features), (Path("clip.wav"), "digest")),
+        folds: (folds._train, (job, 3, recipe, folds.CODE)),
+        fine_tuning: (fine_tuning._tune, (fold, toy.quantize, 0, fine_tuning.CODE)),
+    }
+    packed = cloudpickle.dumps(calls[module])
+    monkeypatch.setattr(module, "CODE", "edited since")
+    function, arguments = cloudpickle.loads(packed)
+    with pytest.raises(StaleCodeError, match=r"the code changed while this ran, .*: run it again"):
+        function(*arguments)
 
 
 def test_a_cache_that_cannot_be_is_one_line(

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from pipeline.audio.espeak import synthesize
 from pipeline.corpora import emodb
-from pipeline.corpora.demo import Recipe, utterances
+from pipeline.corpora.demo import CorpusRecipe, utterances
 
 # All in one process, which imports TensorFlow once.
 DRIVER = f"""
@@ -34,7 +34,7 @@ finally:
 def own_table(project: Path, folder: Path) -> None:
     """Recordings in a folder of the user's, with a table that has sessions and a label `None`."""
     recipe = YAML(typ="safe").load(project / "data/corpora/demo/recipe.yaml")
-    said = utterances(Recipe.model_validate(recipe))
+    said = utterances(CorpusRecipe.model_validate(recipe))
     folder.mkdir()
     synthesize(said, folder)
     lines = ["path,label,speaker,session"]

@@ -82,7 +82,9 @@ def test_folds_on_a_cluster_that_loses_a_worker_have_the_same_bits(
         killer.join()
     assert killed
     assert [same(one, other) for one, other in zip(here, there, strict=True)] == [True] * 3
-    assert not list((tmp_path / "another" / "checkpoints").glob("*"))
+    kept = tmp_path / "another" / folds.CODE
+    assert len(list(kept.rglob("output.pkl"))) == 3
+    assert not list(kept.glob("checkpoints/*"))
 
 
 def test_what_was_trained_is_recalled_and_what_was_not_is_trained(
@@ -118,7 +120,7 @@ def test_a_checkpoint_is_used_by_its_own_training_alone(
         workers, "cpu_count", lambda: 1
     )  # in this process, where epochs are counted
     jobs = [Job(f"fold {n}", held(clips(0), None, None), seed=n) for n in range(2)]
-    checkpoints = tmp_path / "cache" / "checkpoints"
+    checkpoints = tmp_path / "cache" / folds.CODE / "checkpoints"
     epochs: list[int] = []
     real = training._Training.epoch
 

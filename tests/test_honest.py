@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from pipeline import convert, dataset, quantize, splits, train
+from pipeline import convert, dataset, splits, train
+from pipeline.models import fine_tuning
 from pipeline.params import Params
 from pipeline.splits import Fold
 
@@ -88,20 +89,20 @@ def test_no_stage_learns_from_a_clip_that_its_fold_tests(
 ) -> None:
     fine_tuned_on = []
 
-    def cached(function: Callable[..., Any], ignore: list[str]) -> Callable[..., Any]:
+    def cached(function: Callable[..., Any], version: str, ignore: list[str]) -> Callable[..., Any]:  # fmt: skip
         def fine_tune(json: str, weights: Any, train: dataset.Data, *rest: Any, **more: Any) -> None:  # fmt: skip
             fine_tuned_on.append(train.x)
 
         return fine_tune
 
-    monkeypatch.setattr(quantize, "cached", cached)
+    monkeypatch.setattr(fine_tuning, "cached", cached)
     data = dataset.load()
     for fold in splits.tested(folds):
         learnt, validation, tested = train.sides(fold)
         assert validation is None and tested is not None
         np.testing.assert_array_equal(learnt.x, [feature(clip) for clip in fold.train])
         np.testing.assert_array_equal(tested.x, [feature(clip) for clip in fold.test])
-        quantize.tune(fold, toy.quantize, 0, "")
+        fine_tuning._tune(fold, toy.quantize, 0, fine_tuning.CODE)
         np.testing.assert_array_equal(fine_tuned_on.pop(), learnt.x)
         ranges = convert.representative(data, fold, len(data.ids), 0)
         assert {x.tobytes() for x in ranges} == {x.tobytes() for x in learnt.x}

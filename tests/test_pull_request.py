@@ -557,12 +557,23 @@ def test_what_has_another_shape_than_this_version_writes_is_not_recorded(
 ) -> None:
     write(repository)
     metrics = json.loads((repository / "metrics.json").read_text())
-    evaluation = {
-        "variants": {"plain": None, "tiled": {"ram_bytes": 1}, "streaming": "refused"},
-        "models": {"int8": {"folds": {"speaker-a": 61.0}, "confusion": None}},
-    }
-    (repository / "reports/evaluation.json").write_text(json.dumps(evaluation))
-    for mcu in (None, "none", {"board": "stm32h743"}):
+    sizes = {"ram_bytes": 1, "flash_bytes": 1}
+    evaluations = [
+        {
+            "variants": {"plain": None, "tiled": {"ram_bytes": 1}, "streaming": "refused"},
+            "models": {"int8": {"folds": {"speaker-a": 61.0}, "confusion": None}},
+            "labels": None,
+        },
+        {
+            "variants": {"plain": {**sizes, "ram_bytes": "1"}, "tiled": {**sizes, "scratch": {"CMSIS-NN": None}}},
+            "models": {"int8": {"folds": {"speaker-a": {"ua": "61"}}, "confusion": [[1, 2], [3]]}},
+            "labels": ["a", "b"],
+        },
+        {"variants": [], "models": {"int8": {"confusion": [["1", 2], [3, 4]]}}, "labels": ["a", "b"]},
+    ]  # fmt: skip
+    boards = (None, "none", {"board": "stm32h743", "variant": []})
+    for mcu, evaluation in zip(boards, evaluations, strict=True):
+        (repository / "reports/evaluation.json").write_text(json.dumps(evaluation))
         (repository / "metrics.json").write_text(
             json.dumps({**metrics, "mcu": mcu, "front_end": 3})
         )

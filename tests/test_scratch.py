@@ -99,12 +99,19 @@ def test_a_depthwise_convolution_without_padding_reads_one_step_further() -> Non
     assert esp_nn(further) == 10 * 10 * 32 + 9 * 32 + 16
 
 
-def test_cmsis_nn_takes_four_bytes_a_weight_of_the_largest_filter_whatever_the_input() -> None:
+def test_cmsis_nn_takes_four_columns_of_the_largest_filter_whatever_the_input() -> None:
     for rows in (10, 1000):
         found = convolution((rows, 20, 96), (64, 3, 3, 96), (rows, 20, 64))
         assert scratch.largest([found])["CMSIS-NN"] == 4 * 3 * 3 * 96
-    depthwise = convolution((9, 9, 8), (1, 5, 3, 8), (9, 9, 8), depthwise=True)
-    assert scratch.largest([depthwise])["CMSIS-NN"] == 4 * 5 * 3 * 8
+    # A column fills up a register of 16 bytes: 3 · 3 · 5 = 45 weights take 48.
+    odd = convolution((10, 20, 5), (64, 3, 3, 5), (10, 20, 64))
+    assert scratch.largest([odd])["CMSIS-NN"] == 4 * 48
+
+
+def test_a_depthwise_convolution_takes_a_block_of_channels_with_vectors_or_all_without() -> None:
+    for channels, expected in ((8, 4 * 124), (80, 4 * 124), (512, 2 * 512)):
+        of = convolution((9, 9, channels), (1, 3, 3, channels), (9, 9, channels), depthwise=True)
+        assert scratch.largest([of])["CMSIS-NN"] == 3 * 3 * expected
 
 
 def test_one_operator_runs_at_a_time_so_the_largest_request_counts() -> None:

@@ -30,7 +30,7 @@ from pipeline.tflite.int8 import Int8Model
 from pipeline.tflite.streaming import Streamed, split
 from pipeline.tflite.streaming.network import Network
 from pipeline.tflite.streaming.parts import Writer
-from pipeline.tflite.streaming.plan import Input, Mean, quantized_multiplier
+from pipeline.tflite.streaming.plan import Mean, PartInput, quantized_multiplier
 from pipeline.tflite.streaming.run import StreamingInterpreter, litert
 
 RNG = np.random.default_rng(0)
@@ -221,7 +221,7 @@ def test_dilation_over_time() -> None:
 def changed(streamed: Streamed, **changes: object) -> Streamed:
     """The same parts, but with the entries of the plan's convolutions that see a border changed."""
 
-    def change(read: Input) -> Input:
+    def change(read: PartInput) -> PartInput:
         return dataclasses.replace(read, **changes) if read.top and not read.repeat else read
 
     parts = tuple(
@@ -404,12 +404,14 @@ def test_the_average_is_tflites_in_both_runtimes(rows: int, ratio: float) -> Non
 
 
 def test_windows_by_hand() -> None:
-    convolution = Input(0, windows=2, kernel=3, stride=1, dilation=1, top=1, last=4, rows=3, repeat=False)  # fmt: skip
+    convolution = PartInput(0, windows=2, kernel=3, stride=1, dilation=1, top=1, last=4, rows=3, repeat=False)  # fmt: skip
     assert convolution.row_numbers(0, height=5) == [-1, 0, 1, 0, 1, 2]
     assert convolution.rows_needed(0, height=5) == 3
     assert convolution.row_numbers(2, height=5) == [3, 4, -1, 3, 4, -1]  # the last window again
     assert convolution.oldest(2) == 3
-    pool = Input(0, windows=1, kernel=3, stride=3, dilation=1, top=1, last=1, rows=6, repeat=True)
+    pool = PartInput(
+        0, windows=1, kernel=3, stride=3, dilation=1, top=1, last=1, rows=6, repeat=True
+    )
     assert pool.row_numbers(0, height=5) == [0, 0, 0, 1, 1, 1]
     assert pool.row_numbers(1, height=5) == [2, 2, 3, 3, 4, 4]
 

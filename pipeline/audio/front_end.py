@@ -8,7 +8,7 @@ from scipy.io import wavfile
 
 from pipeline.audio import cut as cut_module
 from pipeline.audio import spectra
-from pipeline.cache import cached, code_version
+from pipeline.cache import cached, code_version, same_code
 from pipeline.params import Features
 
 # All that a clip's features follow from, beside their arguments.
@@ -45,6 +45,7 @@ class CachedFrontEnd:
     """The front end with its results kept on disk; `known` says whether a result is there."""
 
     def __init__(self, input_len: float, sample_rate: int, p: Features) -> None:
+        self._code = CODE
         self._recall = cached(_of_file, CODE, ignore=["audio"])
         self._arguments = (input_len, sample_rate, p)
 
@@ -52,5 +53,12 @@ class CachedFrontEnd:
         return self._recall.check_call_in_cache(audio, sha256, *self._arguments)
 
     def __call__(self, audio: Path, sha256: str) -> np.ndarray:
-        """Features of the wav file `audio`, whose samples have the digest `sha256`."""
+        """Features of the wav file `audio`, whose samples have the digest `sha256`.
+
+        Raises
+        ------
+        StaleCodeError
+            This process has other code than the one that made the front end.
+        """
+        same_code(CODE, self._code)
         return self._recall(audio, sha256, *self._arguments)

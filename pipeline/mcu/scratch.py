@@ -11,8 +11,9 @@ from math import prod
 from pipeline.mcu.cores import CMSIS_NN, ESP_NN
 from pipeline.tflite.graph import CONVOLUTIONS, Graph, Operator
 
-# Per weight of one filter, in bytes: what CMSIS-NN's convolutions take for their columns, at most.
-_CMSIS_NN_PER_WEIGHT = 4
+_CMSIS_NN_COLUMNS = 4  # that its convolutions lay side by side, a byte for each weight of a filter
+_CMSIS_NN_LANES = 16  # bytes of a vector register, which a column fills up
+_CMSIS_NN_BLOCK = 124  # channels that its depthwise convolutions take at a time
 _ESP_NN_ALIGNMENT = 32  # bytes that a convolution of ESP-NN may skip to reach an aligned address
 _ESP_NN_DEPTHWISE_ALIGNMENT = 16
 
@@ -88,8 +89,15 @@ def _up(number: int, multiple: int) -> int:
 
 
 def _cmsis_nn(of: _Convolution) -> int:
-    depth = of.output_channels if of.depthwise else of.channels
-    return _CMSIS_NN_PER_WEIGHT * prod(of.kernel) * depth
+    """The most that any build of CMSIS-NN asks for: with vector instructions or without.
+
+    arm_convolve_s8_get_buffer_size_mve in arm_convolve_get_buffer_sizes_s8.c, and the functions for
+    arm_depthwise_conv_s8_opt, with and without vectors, of CMSIS-NN 2.3; earlier releases round less.
+    """
+    if of.depthwise:
+        vectors, halves = _CMSIS_NN_COLUMNS * _CMSIS_NN_BLOCK, 2 * of.output_channels
+        return prod(of.kernel) * max(vectors, halves)
+    return _CMSIS_NN_COLUMNS * _up(prod(of.kernel) * of.channels, _CMSIS_NN_LANES)
 
 
 def _esp_nn(of: _Convolution) -> int:

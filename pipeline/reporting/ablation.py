@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from pipeline import forms, params, paths
+from pipeline import params
 from pipeline.errors import ParamsError, listed
 from pipeline.params import Params
-from pipeline.reporting import experiments
+from pipeline.reporting import experiments, plan_file
 from pipeline.reporting.experiments import Corpus
 from pipeline.reporting.tables import NOT_RUN, markdown
 
@@ -25,28 +23,6 @@ MEASURED_WITH: dict[str, Any] = {
 }
 
 Results = dict[str, dict[str, dict[str, Any]]]
-
-
-class _Written(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Start(_Written):
-    """A start as it is written: see `Start`."""
-
-    corpus: str
-    set: dict[str, Any]
-    learn_from: Literal["all"] | None = None
-
-
-class _Plan(_Written):
-    """What PLAN says: see `AblationPlan`."""
-
-    speakers: list[str]
-    seeds: list[int]
-    starts: dict[str, _Start]
-    base: dict[str, Any]
-    variants: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -148,7 +124,7 @@ def plan(file: Path = PLAN) -> AblationPlan:
     ParamsError
         It is not of its form, or names a corpus that there is not.
     """
-    said = forms.read(paths.require(file), _Plan)
+    said = plan_file.read(file)
     known = experiments.corpora(file.parent)
     if unknown := [name for name, of in said.starts.items() if of.corpus not in known]:
         raise ParamsError(f"{file}: the corpus of {listed(unknown)} is none of {listed(known, 9)} in {experiments.ROWS}")  # fmt: skip

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from ruamel.yaml import YAML
 
 from pipeline import forms, paths
 from pipeline.errors import MissingError, SernetError, listed
+from pipeline.forms import Form
 from pipeline.outputs import staged
-from pipeline.reporting import revisions, runs
+from pipeline.reporting import plan_file, revisions, runs
 from pipeline.scoring import scores
 from pipeline.scoring.speakers import Interval, interval
 from pipeline.written import read_json
@@ -128,20 +129,27 @@ class Unseen:
 
 
 @dataclass(frozen=True)
+class System:
+    """Another system: bytes of its file in millions, scores in percent, as the paper prints them."""
+
+    name: str
+    megabytes: float
+    ua: float
+    wa: float | None = None
+    f1: float | None = None
+
+
+@dataclass(frozen=True)
 class Peers:
     """One of the paper's tables of other systems; `ours` names the rows to put beside them."""
 
     table: str
     corpus: str
     ours: list[str]
-    systems: list[dict[str, Any]]
+    systems: list[System]
 
 
-class _Written(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Entry(_Written):
+class _Entry(Form):
     """A row as it is written: see `NamedRun`.
 
     chosen : whether it rests on choices made on the speakers of the plan
@@ -154,7 +162,7 @@ class _Entry(_Written):
     chosen: bool = False
 
 
-class _Rows(_Written):
+class _Rows(Form):
     """What ROWS says; `recipes` are there to be referred to."""
 
     recipes: dict[str, Any]
@@ -206,7 +214,7 @@ def read(folder: Path) -> tuple[dict[str, NamedRun], list[Peers]]:
             forms.content(folder / name / "params.yaml") if done else None,
             evaluation,
             entry.note,
-            Unseen.of(folder / name, forms.content(folder / ABLATION)["speakers"])
+            Unseen.of(folder / name, plan_file.read(folder / ABLATION).speakers)
             if done and entry.chosen
             else None,
         )

@@ -113,12 +113,12 @@ def confusion(report: Report) -> dict[str, Any] | None:
         `labels`, and `rows` of (label, cells, recall in percent as text); None where head has no
         confusion or more classes than a comment can show.
     """
-    labels = report.head.evaluation.get("labels", [])
-    after = _counts(report.head)
-    if not after or len(labels) > CLASSES:
+    labels: Any = report.head.evaluation.get("labels")
+    after = _counts(report.head, labels)
+    if not after or len(after) > CLASSES:
         return None
     alike = report.comparable and report.base.evaluation.get("labels") == labels
-    before = (_counts(report.base) if alike else None) or after
+    before = (_counts(report.base, labels) if alike else None) or after
     rows = []
     for k, label in enumerate(labels):
         cells = [
@@ -131,8 +131,14 @@ def confusion(report: Report) -> dict[str, Any] | None:
     return {"labels": labels, "rows": rows, "compared": before is not after}
 
 
-def _counts(of: Revision) -> list[list[int]] | None:
-    return section(of.evaluation, "models", SHIPS).get("confusion")
+def _counts(of: Revision, labels: Any) -> list[list[int]] | None:
+    """The confusion, one row and one column for each of `labels`; None where it is not that."""
+    found = section(of.evaluation, "models", SHIPS).get("confusion")
+    if not isinstance(labels, list) or not isinstance(found, list) or len(found) != len(labels):
+        return None
+    if not all(isinstance(row, list) and len(row) == len(labels) for row in found):
+        return None
+    return found if all(type(count) is int for row in found for count in row) else None
 
 
 def folds(report: Report) -> list[ChangeRow]:
@@ -153,7 +159,8 @@ def folds(report: Report) -> list[ChangeRow]:
 
 def _ua_of_folds(of: Revision) -> dict[str, float]:
     found = section(of.evaluation, "models", SHIPS, "folds")
-    return {name: scores["ua"] for name in found if "ua" in (scores := section(found, name))}
+    scores = {name: section(found, name).get("ua") for name in found}
+    return {name: ua for name, ua in scores.items() if isinstance(ua, int | float)}
 
 
 def curves(report: Report) -> list[tuple[str, str, str]]:

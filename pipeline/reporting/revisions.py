@@ -66,16 +66,28 @@ class Revision:
         its metrics, whose RAM may be the arena alone.
         """
         variants = section(self.evaluation, "variants")
-        ways = {
-            name: Sizes.of(way)
-            for name in variants
-            if {"ram_bytes", "flash_bytes"} <= set(way := section(variants, name))
+        ways = {name: _sizes(section(variants, name)) for name in variants}
+        known = {name: sizes for name, sizes in ways.items() if sizes}
+        if known:
+            return known
+        flash = self.number("mcu.flash_needed_bytes")
+        ram = self.number("mcu.ram_bytes")
+        if ram is None:
+            ram = self.number("mcu.arena_bytes")
+        if ram is None or flash is None:
+            return {}
+        return {
+            str(section(self.metrics, "mcu").get("variant", "plain")): Sizes(int(ram), int(flash))
         }
-        mcu = section(self.metrics, "mcu")
-        ram, flash = mcu.get("ram_bytes", mcu.get("arena_bytes")), mcu.get("flash_needed_bytes")
-        if ways or ram is None or flash is None:
-            return ways
-        return {mcu.get("variant", "plain"): Sizes(ram, flash)}
+
+
+def _sizes(variant: dict[str, Any]) -> Sizes | None:
+    """What a variant takes; None where that is not said in numbers."""
+    scratch = section(variant, "scratch")
+    numbers = [variant.get("ram_bytes"), variant.get("flash_bytes"), *scratch.values()]
+    return (
+        Sizes.of({**variant, "scratch": scratch}) if all(type(n) is int for n in numbers) else None
+    )
 
 
 def section(content: Any, *names: str) -> dict[str, Any]:

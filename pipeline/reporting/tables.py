@@ -142,8 +142,8 @@ def table_1(rows: dict[str, NamedRun]) -> str:
 def table_of_peers(peers: Peers, rows: dict[str, NamedRun]) -> str:
     """Other systems as the paper prints them, then ours: by the paper's protocol, and in eight bits."""
     lines = [
-        [system["name"], "as printed", f"{system['megabytes']:g}"]
-        + [_percent(system.get(score)) for score in ("ua", "wa", "f1")]
+        [system.name, "as printed", f"{system.megabytes:g}"]
+        + [_percent(score) for score in (system.ua, system.wa, system.f1)]
         for system in peers.systems
     ]
     for name in peers.ours:
@@ -292,7 +292,7 @@ def picture(rows: dict[str, NamedRun], peers: list[Peers]) -> str:
     parts = [("Table 1", first)]
     for table in peers:
         systems = [
-            _line(system["name"], f"{system['megabytes']:g} MB", printed=system["ua"])
+            _line(system.name, f"{system.megabytes:g} MB", printed=system.ua)
             for system in table.systems
         ]
         ours = [_line_of(rows[name], SHIPS, "shipped") for name in table.ours]
