@@ -1289,6 +1289,18 @@ def test_the_work_of_each_hop_is_what_the_driver_does(bundle: Path) -> None:
     assert f"{round(sum(work) / (59 * 256 / RATE)):,} a second" in readme
 
 
+def test_the_tables_of_a_stream_read_its_head_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, read, seen = memory(streamed()), graph.read, []
+
+    def counted(content: bytes) -> graph.Graph:
+        seen.append(content)
+        return read(content)
+
+    monkeypatch.setattr(graph, "read", counted)
+    assert len(schedule.tables(streamed(), measured).hop_macs) == 59
+    assert seen == [streamed().head]
+
+
 @needs_cc
 def test_each_result_on_the_way_is_that_of_the_schedule(bundle: Path) -> None:
     device, python = Device(bundle), StreamingInterpreter(streamed())

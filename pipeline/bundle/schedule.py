@@ -75,6 +75,7 @@ def tables(streamed: Streamed, memory: Memory) -> StreamTables:
     sizes = [line.rows * line.row_bytes for line in plan.lines]
     offsets = accumulate(sizes[:-1], initial=0)
     first_inputs = accumulate((len(part.inputs) for part in plan.parts[:-1]), initial=0)
+    head_macs = graph.read(streamed.head).macs()
     return StreamTables(
         lines=[
             (offset, line.row_bytes, line.rows, line.height, line.zero_point)
@@ -104,7 +105,7 @@ def tables(streamed: Streamed, memory: Memory) -> StreamTables:
         row_bytes=sum(sizes),
         arena_bytes=memory.activations + memory.persistent,
         part_arena_bytes=[part.bytes for part in memory.parts],
-        hop_macs=[macs + graph.read(streamed.head).macs() for macs in _due(plan)],
+        hop_macs=[macs + head_macs for macs in _due(plan)],
     )
 
 
