@@ -96,9 +96,14 @@ def arena_bytes() -> int:
     return smallest(ptq()).bytes
 
 
-def evaluation(level: str = "deferred", **of_board: object) -> dict[str, Any]:
+def stream_graphs() -> list[graph.Graph]:
+    return [graph.read(content) for content in (*streamed().parts, streamed().head)]
+
+
+def evaluation(
+    level: str = "deferred", name: str = "stm32h743", **of_board: object
+) -> dict[str, Any]:
     """What `evaluate` writes of the toy model on a board."""
-    name = "stm32h743"
     p = Evaluate.model_validate(toy_content()["evaluate"] | {"level": level})
     around = Surroundings(p, card().feature_params(), 1.0, RATE)
     need = around.need("plain", arena_bytes(), len(ptq()), graph.read(ptq()))
@@ -1145,6 +1150,39 @@ def test_the_readme_says_for_which_board_and_which_ways_stay_within_its_limit(
     whole, deferred, _ = on_the_board(readme)
     assert whole == [f"**{n - limit:,} too many**" for n in needed[0]]
     assert deferred == [f"{limit - needed[1][0]:,} left", "**1 too many**"]
+
+
+@pytest.mark.parametrize(
+    ("name", "of_board", "system"),
+    [("stm32h743", {}, 0), ("nano33ble", {}, 44_552), ("nano33ble", {"system_ram": 0}, 0)],
+)
+def test_the_readme_says_what_the_boards_system_takes(
+    tmp_path: Path, name: str, of_board: dict[str, Any], system: int
+) -> None:
+    p = Evaluate.model_validate(toy_content()["evaluate"])
+    of = Budgeted.of(evaluation(name=name, **of_board))
+    assert of.allowed_bytes == p.runtime_ram_bytes + p.stack_bytes
+    assert of.system_bytes == system
+    used = sum(ram(configure(ptq(), card(), of, LEAST_LEVEL), "deferred", cmsis=True).values())
+    # What is said of a way to run it is what the budget says of it.
+    assert of.left(used) == of.ram_limit_bytes - of.ram_bytes
+    assert of.left(used) == boards.get(name).ram - used - of.allowed_bytes - system
+    files.write(tmp_path / "b", ptq(), card(), of, {"exact": CLIPS["exact"]})
+    readme = " ".join((tmp_path / "b" / "README.md").read_text("utf-8").split())
+    if system:
+        assert "allows for code, runtime, stack and the board's system: **it" in readme
+    else:
+        assert "allows for code, runtime and stack: **it" in readme
+    beside = f", and {system:,} for the board's system," if system else ","
+    assert (
+        f"{of.allowed_bytes:,} are taken off for the stack and TFLite Micro's objects outside the arena"
+        f"{beside} as the budget allows for them;"
+    ) in readme
+    assert ("the board's system" in readme) is (system > 0)
+
+
+WHOLE = "with CMSIS-DSP and its audio kept (`-DSERNET_KEEP_AUDIO` below)\n"
+DEFERRED = "with CMSIS-DSP and frames levelled at the end (neither option below)\n"
 
 
 @pytest.mark.parametrize(

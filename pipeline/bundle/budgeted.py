@@ -8,9 +8,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.errors import ModelError
 from pipeline.mcu.arena import ALIGNMENT
-
-# How the budget's line begins that says what optimized kernels take; the rest names the kernels.
-SCRATCH = "convolution scratch"
+from pipeline.mcu.budget import SCRATCH, SYSTEM
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Budgeted:
     ram_bytes, flash_bytes : all that the budget counts
     ram_limit_bytes, flash_limit_bytes : what the board has
     allowed_bytes : of RAM beside the bundle's own, for the runtime outside the arena and the stack
+    system_bytes : of RAM that the system takes which the board usually runs; 0: none is counted
     """
 
     sha256: dict[str, str]
@@ -44,6 +43,7 @@ class Budgeted:
     ram_limit_bytes: int
     flash_limit_bytes: int
     allowed_bytes: int
+    system_bytes: int
 
     @staticmethod
     def of(evaluation: Any) -> "Budgeted":
@@ -77,8 +77,11 @@ class Budgeted:
                 allowed_bytes=sum(
                     line["bytes"]
                     for line in beside
-                    if line["how"] == "allowed for" and not line["name"].startswith(SCRATCH)
+                    if line["how"] == "allowed for"
+                    and line["name"] != SYSTEM
+                    and not line["name"].startswith(SCRATCH)
                 ),
+                system_bytes=sum(line["bytes"] for line in beside if line["name"] == SYSTEM),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise ModelError(
@@ -103,8 +106,8 @@ class Budgeted:
         )
 
     def left(self, ram_bytes: int) -> int:
-        """Bytes of RAM that `ram_bytes` of the bundle's own leave, with what is allowed for."""
-        return self.ram_limit_bytes - ram_bytes - self.allowed_bytes
+        """Bytes of RAM that `ram_bytes` of the bundle's own leave, beside all that is allowed for."""
+        return self.ram_limit_bytes - ram_bytes - self.allowed_bytes - self.system_bytes
 
     def check(self, name: str, content: bytes, file: Path) -> None:
         """Hold `content`, which `file` holds, against the model `name` of `sha256`.
