@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import arm
 import numpy as np
@@ -1188,9 +1188,9 @@ DEFERRED = "with CMSIS-DSP and frames levelled at the end (neither option below)
 @pytest.mark.parametrize(
     ("level", "features", "said"),
     [
-        ("whole", {}, "with CMSIS-DSP and its audio kept (`-DSERNET_KEEP_AUDIO` below)\n"),
-        ("deferred", {}, "with CMSIS-DSP and frames levelled at the end (neither option below)\n"),
-        ("running", {}, "with CMSIS-DSP and frames levelled by what was heard so far\n"),
+        ("whole", {}, WHOLE),
+        ("deferred", {}, DEFERRED),
+        ("running", {}, DEFERRED),  # the bundle's program for the whole network
         ("whole", {"level": "none"}, "with CMSIS-DSP\n"),
     ],
 )
@@ -1200,6 +1200,22 @@ def test_the_readme_says_how_the_budgets_clip_is_levelled(
     of = Budgeted.of(evaluation(level))
     files.write(tmp_path / "b", ptq(), card(**features), of, {"exact": CLIPS["exact"]})
     assert said in (tmp_path / "b" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("level", get_args(Evaluate.model_fields["level"].annotation))
+def test_the_budgets_bytes_are_those_of_the_program_that_is_said(level: str) -> None:
+    of = Budgeted.of(evaluation(level))
+    p = Evaluate.model_validate(toy_content()["evaluate"] | {"level": level})
+    around = Surroundings(p, card().feature_params(), 1.0, RATE)
+    assert of.level == around.mode(streams=False)
+    config = configure(ptq(), card(), of, LEAST_LEVEL)
+    counted = {
+        way: sum(ram(config, way, cmsis=True).values()) + of.allowed_bytes + of.system_bytes
+        for way in WAYS
+        if way != "stream"
+    }
+    assert counted.pop(of.level) == of.ram_bytes
+    assert of.ram_bytes not in counted.values()
 
 
 def test_the_stage_says_whether_the_bundle_fits_its_board(
@@ -1216,6 +1232,21 @@ def test_the_stage_says_whether_the_bundle_fits_its_board(
         f": does not fit: {audio:,} bytes of RAM and 7 bytes of flash too many\n"
     )
     assert "level whole" in export.write(project / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("level", "features", "said"),
+    [
+        ("running", {}, "plain, level deferred, on STM32H743 with "),
+        ("whole", {"level": "none"}, "plain on STM32H743 with "),  # nothing waits for a level
+    ],
+)
+def test_the_stage_says_what_the_program_does_and_not_the_parameter(
+    project: Path, level: str, features: dict[str, object], said: str
+) -> None:
+    write_card(card(**features), project / paths.MODEL)
+    (project / paths.EVALUATION).write_text(json.dumps(evaluation(level)))
+    assert export.write(project / "bundle").startswith(said)
 
 
 # As a stream

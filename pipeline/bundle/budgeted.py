@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline import paths
 from pipeline.errors import ModelError
@@ -23,7 +23,7 @@ class Budgeted:
         the convolution with the largest filter
     variant : plain or tiled
     board : its name
-    level : how the budget's front end levels a clip, `evaluate.level`
+    level : how the bundle's program for the whole network finds a clip's level, if it needs one
     ram_bytes, flash_bytes : all that the budget counts
     ram_limit_bytes, flash_limit_bytes : what the board has
     allowed_bytes : of RAM beside the bundle's own, for the runtime outside the arena and the stack
@@ -37,7 +37,7 @@ class Budgeted:
     scratch_bytes: int
     variant: str
     board: str
-    level: str
+    level: Literal["whole", "deferred"]
     ram_bytes: int
     flash_bytes: int
     ram_limit_bytes: int
@@ -69,7 +69,9 @@ class Budgeted:
                 scratch_bytes=-(-sum(scratch) // ALIGNMENT) * ALIGNMENT,
                 variant=need["variant"],
                 board=budget["board_name"],
-                level=budget["level"],
+                # The whole network runs when the clip has ended: no row is levelled by less than all
+                # of it, which `running` would mean.
+                level="whole" if budget["level"] == "whole" else "deferred",
                 ram_bytes=sum(line["bytes"] for line in need["ram"]),
                 flash_bytes=sum(line["bytes"] for line in need["flash"]),
                 ram_limit_bytes=budget["ram_limit_bytes"],
@@ -98,10 +100,16 @@ class Budgeted:
         too_many = [f"{by:,} bytes of {what}" for what, by in over.items() if by > 0]
         return f"does not fit: {' and '.join(too_many)} too many" if too_many else "fits"
 
-    def summary(self) -> str:
-        """The board, and whether the model fits, for a terminal."""
+    def summary(self, levelled: bool) -> str:
+        """The board, and whether the model fits, for a terminal.
+
+        Parameters
+        ----------
+        levelled : there are features that wait for a clip's level
+        """
+        level = f", level {self.level}," if levelled else ""
         return (
-            f"{self.variant}, level {self.level}, on {self.board} with {self.ram_limit_bytes:,} bytes of RAM "
+            f"{self.variant}{level} on {self.board} with {self.ram_limit_bytes:,} bytes of RAM "
             f"and {self.flash_limit_bytes:,} of flash: {self.verdict}"
         )
 
