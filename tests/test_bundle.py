@@ -24,8 +24,9 @@ from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.config import configure
 from pipeline.bundle.footprint import WAYS, flash, ram
 from pipeline.errors import AudioError, ModelError, ParamsError, SernetError
-from pipeline.mcu import boards, budget
+from pipeline.mcu import boards, budget, scratch
 from pipeline.mcu.arena import Micro, smallest
+from pipeline.mcu.cores import CMSIS_NN, ESP_NN
 from pipeline.mcu.front_end import DeviceFrontEnd, Mode
 from pipeline.mcu.stream import memory, micro
 from pipeline.mcu.variants import Surroundings
@@ -112,7 +113,7 @@ def evaluation(
         "no_front_end": "",
         "budget": {**budget.make(name, board, need).to_dict(), "level": p.level},
         "sha256": evaluate.hashes(ptq(), ptq()),
-        "variants": {"streaming": {}},
+        "variants": {"streaming": {"scratch": scratch.largest(stream_graphs())}},
     }
 
 
@@ -637,12 +638,17 @@ def test_an_evaluation_of_another_model_is_one_line(project: Path, file: Path, l
     assert not (project / "bundle").exists()
 
 
-@pytest.mark.parametrize("lacking", ["budget", "no_front_end", "sha256", "variants", "scratch"])
+@pytest.mark.parametrize(
+    "lacking",
+    ["budget", "no_front_end", "sha256", "variants", "convolution scratch", "ESP-NN"],
+)
 def test_an_evaluation_that_lacks_something_is_one_line(project: Path, lacking: str) -> None:
-    content = evaluation()
-    if lacking == "scratch":
+    content = evaluation(name="esp32-s3")
+    if lacking == "convolution scratch":
         need = content["budget"]["need"]
         need["ram"] = [line for line in need["ram"] if "scratch" not in line["name"]]
+    elif lacking == "ESP-NN":
+        del content["variants"]["streaming"]["scratch"]["ESP-NN"]
     else:
         del content[lacking]
     (project / paths.EVALUATION).write_text(json.dumps(content))
@@ -711,29 +717,96 @@ def test_the_compiled_bytes_are_those_of_the_budget(
     ):
         assert 0 <= sizes[name].text - counted < 4 * 3 * len(clips)  # arrays, aligned to 4 bytes
         assert f"{counted:,}" in (folder / "README.md").read_text("utf-8")
+    assert "arena" not in stream.ram  # the bundle's, with the scratch memory of its kernels
     padding = 16 * len(stream.models)
     assert 0 <= sizes["sernet_stream_plan"].text - sum(stream.flash.values()) < padding
+
+
+def aligned(size: int) -> int:
+    """Bytes that `size` takes of an arena."""
+    return (size + 15) // 16 * 16
+
+
+def arena_in(folder: Path, way: str, *options: str) -> int:
+    """Bytes of the arena that a bundle's files make."""
+    file = folder / f"{way}.o"
+    flags = (*arm.flags("Cortex-M4F"), *OPTIONS[way], *options, "-c", "-o", str(file))
+    subprocess.run([arm.COMPILER, *flags, "sernet_memory.c"], cwd=folder, check=True)
+    return nm(file, "arm-none-eabi-nm")["sernet_arena"]
+
+
+def without_scratch(way: str) -> int:
+    """Bytes of the arena for the reference kernels."""
+    parts = memory(streamed())
+    return parts.activations + parts.persistent if way == "stream" else arena_bytes()
 
 
 @needs_arm
 @pytest.mark.parametrize("way", WAYS)
 def test_the_arena_has_room_for_the_scratch_memory_of_optimized_kernels(
-    bundle: Path, tmp_path: Path, way: str
+    bundle: Path, way: str
 ) -> None:
-    def arena(*options: str) -> int:
-        file = tmp_path / "memory.o"
-        flags = (*arm.flags("Cortex-M4F"), *OPTIONS[way], *options, "-c", "-o", str(file))
-        subprocess.run([arm.COMPILER, *flags, "sernet_memory.c"], cwd=bundle, check=True)
-        return nm(file, "arm-none-eabi-nm")["sernet_arena"]
+    graphs = stream_graphs() if way == "stream" else [graph.read(ptq())]
+    asked = aligned(scratch.largest(graphs)[CMSIS_NN])
+    assert asked > 0
+    measured = without_scratch(way)
+    assert arena_in(bundle, way) == measured + asked
+    assert arena_in(bundle, way, "-DSERNET_SCRATCH_BYTES=0u") == measured
+    assert arena_in(bundle, way, "-DSERNET_SCRATCH_BYTES=4608u") == measured + 4608
 
-    measured = arena_bytes()
-    if way == "stream":
-        parts = memory(streamed())
-        measured = parts.activations + parts.persistent
-    # The widest filter covers 3 × 3 of the stem's three paths of 4 channels, in 4 bytes each.
-    assert arena() == measured + 4 * 3 * 3 * 12
-    assert arena("-DSERNET_SCRATCH_BYTES=0u") == measured
-    assert arena("-DSERNET_SCRATCH_BYTES=4608u") == measured + 4608
+
+def with_scratch(name: str) -> dict[str, Any]:
+    """What `evaluate` writes, with other scratch memory for each of kernels, whole network and stream."""
+    content = evaluation(name=name)
+    (line,) = (
+        line for line in content["budget"]["need"]["ram"]
+        if line["name"].startswith(budget.SCRATCH)
+    )  # fmt: skip
+    line["bytes"] = {CMSIS_NN: 1001, ESP_NN: 3001}[line["name"].removeprefix(budget.SCRATCH)]
+    content["variants"]["streaming"]["scratch"] = {CMSIS_NN: 2001, ESP_NN: 4001}
+    return content
+
+
+@needs_arm
+@pytest.mark.parametrize(
+    ("name", "kernels", "others", "asked", "of_parts"),
+    [
+        ("stm32h743", CMSIS_NN, ESP_NN, 1008, 2016),
+        ("esp32-s3", ESP_NN, CMSIS_NN, 3008, 4016),
+    ],
+)
+def test_scratch_memory_is_that_of_the_boards_kernels_and_of_the_graphs_that_run(
+    tmp_path: Path, name: str, kernels: str, others: str, asked: int, of_parts: int
+) -> None:
+    of = Budgeted.of(with_scratch(name))
+    files.write(tmp_path / "b", ptq(), card(), of, {"exact": CLIPS["exact"]}, streamed())
+    config = configure(ptq(), card(), of, LEAST_LEVEL)
+    stream = schedule.tables(streamed(), memory(streamed()))
+    readme = (tmp_path / "b" / "README.md").read_text("utf-8")
+    for way in WAYS:
+        expected = of_parts if way == "stream" else asked
+        used = ram(config, way, stream=stream)
+        assert used["scratch"] == expected
+        assert used["arena"] + used["scratch"] == arena_in(tmp_path / "b", way)
+        assert arena_in(tmp_path / "b", way) == without_scratch(way) + expected
+    assert re.findall(r"\| scratch \| ([\d,]+) \|", readme) == [
+        f"{asked:,}", f"{asked:,}", f"{of_parts:,}",
+    ]  # fmt: skip
+    assert "reckoned by their makers' formula" in readme
+    for text in (readme, (tmp_path / "b" / "sernet_config.h").read_text("utf-8")):
+        assert f"is budgeted with, {kernels}, take" in text.replace("\n * ", " ").replace("\n", " ")
+        assert others not in text
+
+
+@needs_arm
+def test_without_a_stream_scratch_memory_is_that_of_the_whole_network(tmp_path: Path) -> None:
+    content = with_scratch("stm32h743")
+    content["variants"]["streaming"] = {"refused": "odd height"}
+    of = Budgeted.of(content)
+    assert (of.streams, of.stream_scratch_bytes) == (False, 0)
+    files.write(tmp_path / "b", ptq(), card(), of, {"exact": CLIPS["exact"]})
+    assert arena_in(tmp_path / "b", "deferred") == without_scratch("deferred") + 1008
+    assert "SERNET_STREAM" not in (tmp_path / "b" / "sernet_config.h").read_text("utf-8")
 
 
 @needs_arm

@@ -19,8 +19,9 @@ class Budgeted:
     no_front_end : why the device lacks the features, so that there can be no bundle; else empty
     streams : the network can be taken apart into parts that run as frames arrive
     arena_bytes : the smallest arena in which TFLite Micro's reference kernels run it
-    scratch_bytes : what optimized kernels (CMSIS-NN, ESP-NN) take at a time from the same arena, for
-        the convolution with the largest filter
+    kernels : the optimized ones that the board is budgeted with, by their library's name
+    scratch_bytes : what these take from the same arena, one convolution at a time, at most
+    stream_scratch_bytes : the same of the network in parts; 0 where it does not stream
     variant : plain or tiled
     board : its name
     level : how the bundle's program for the whole network finds a clip's level, if it needs one
@@ -34,7 +35,9 @@ class Budgeted:
     no_front_end: str
     streams: bool
     arena_bytes: int
+    kernels: str
     scratch_bytes: int
+    stream_scratch_bytes: int
     variant: str
     board: str
     level: Literal["whole", "deferred"]
@@ -58,15 +61,20 @@ class Budgeted:
             budget = evaluation["budget"]
             need = budget["need"]
             arena, *beside = need["ram"]
-            scratch = [line["bytes"] for line in beside if line["name"].startswith(SCRATCH)]
+            scratch = [line for line in beside if line["name"].startswith(SCRATCH)]
             if not scratch:
-                raise KeyError(SCRATCH)
+                raise KeyError(SCRATCH.rstrip(", "))
+            kernels = scratch[0]["name"].removeprefix(SCRATCH)
+            streaming = evaluation["variants"]["streaming"]
+            streams = "refused" not in streaming
             return Budgeted(
                 sha256={name: evaluation["sha256"][name] for name in ("plain", "deployed")},
                 no_front_end=evaluation["no_front_end"],
-                streams="refused" not in evaluation["variants"]["streaming"],
+                streams=streams,
                 arena_bytes=arena["bytes"],
-                scratch_bytes=-(-sum(scratch) // ALIGNMENT) * ALIGNMENT,
+                kernels=kernels,
+                scratch_bytes=_aligned(scratch[0]["bytes"]),
+                stream_scratch_bytes=_aligned(streaming["scratch"][kernels]) if streams else 0,
                 variant=need["variant"],
                 board=budget["board_name"],
                 # The whole network runs when the clip has ended: no row is levelled by less than all
@@ -131,3 +139,8 @@ class Budgeted:
                 f"{paths.EVALUATION} is of another model: {file} has the SHA-256 {found[:12]}..., "
                 f"expected {self.sha256[name][:12]}...: run `dvc checkout` or `dvc repro`"
             )
+
+
+def _aligned(size: int) -> int:
+    """Bytes of an arena that hold `size`, and after which what follows is aligned again."""
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -59,10 +59,9 @@ class StreamTables:
 
     @property
     def ram(self) -> dict[str, int]:
-        """Bytes, by name, with pointers of 32 bits."""
+        """Bytes beside the arena, by name, with pointers of 32 bits."""
         counters = 4 * (1 + len(self.lines) + len(self.parts))
         return {
-            "arena": self.arena_bytes,
             "line_buffers": self.row_bytes,
             "sums": 4 * self.mean.channels,
             "progress": counters,
