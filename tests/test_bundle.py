@@ -855,10 +855,18 @@ def test_arrays_lie_in_the_sections_that_are_named(bundle: Path, tmp_path: Path)
 
     constants = '-DSERNET_CONST=__attribute__((section(".progmem")))'
     variables = '-DSERNET_RAM=__attribute__((section(".dmabuffers")))'
+    small_ones: set[str] = set()
     for source, names in ARRAYS.items():
         placed, plain = sections(source, constants, variables), sections(source)
         assert {placed[name] for name in names} == {".progmem"}
         assert all(plain[name].startswith(".rodata") for name in names)
+        # What the README does not promise of the small ones: labels, and tables of pointers and sizes.
+        small = {name for name, section in placed.items() if section != ".progmem"}
+        bytes_of = nm(tmp_path / "it.o", "arm-none-eabi-nm")
+        assert sum(bytes_of[name] for name in small) < 1024
+        small_ones |= small
+    assert {"sernet_labels", "sernet_golden", "sernet_stream_models"} <= small_ones
+    assert "before each large constant array" in (bundle / "README.md").read_text("utf-8")
     for way, names in BUFFERS.items():
         placed = sections("sernet_memory", constants, variables, *OPTIONS[way])
         assert {name for name, section in placed.items() if section == ".dmabuffers"} == names
