@@ -9,6 +9,7 @@ from pipeline.bundle import files
 from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.silence import least_level
 from pipeline.errors import run
+from pipeline.mcu import cmsis
 from pipeline.outputs import staged
 from pipeline.tflite import card
 from pipeline.tflite.streaming import split
@@ -60,7 +61,7 @@ def write(folder: Path) -> str:
     quiet = least_level(read_json(paths.VALIDATION))
     streamed = split(plain) if budgeted.streams else None
     files.write(folder, model, described, budgeted, clips, streamed, quiet)
-    return budgeted.summary()
+    return budgeted.summary(levelled=cmsis.levelled(described.feature_params()) > 0)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import arm
 import numpy as np
@@ -24,8 +24,9 @@ from pipeline.bundle.budgeted import Budgeted
 from pipeline.bundle.config import configure
 from pipeline.bundle.footprint import WAYS, flash, ram
 from pipeline.errors import AudioError, ModelError, ParamsError, SernetError
-from pipeline.mcu import boards, budget
+from pipeline.mcu import boards, budget, scratch
 from pipeline.mcu.arena import Micro, smallest
+from pipeline.mcu.cores import CMSIS_NN, ESP_NN
 from pipeline.mcu.front_end import DeviceFrontEnd, Mode
 from pipeline.mcu.stream import memory, micro
 from pipeline.mcu.variants import Surroundings
@@ -96,9 +97,14 @@ def arena_bytes() -> int:
     return smallest(ptq()).bytes
 
 
-def evaluation(level: str = "deferred", **of_board: object) -> dict[str, Any]:
+def stream_graphs() -> list[graph.Graph]:
+    return [graph.read(content) for content in (*streamed().parts, streamed().head)]
+
+
+def evaluation(
+    level: str = "deferred", name: str = "stm32h743", **of_board: object
+) -> dict[str, Any]:
     """What `evaluate` writes of the toy model on a board."""
-    name = "stm32h743"
     p = Evaluate.model_validate(toy_content()["evaluate"] | {"level": level})
     around = Surroundings(p, card().feature_params(), 1.0, RATE)
     need = around.need("plain", arena_bytes(), len(ptq()), graph.read(ptq()))
@@ -107,7 +113,7 @@ def evaluation(level: str = "deferred", **of_board: object) -> dict[str, Any]:
         "no_front_end": "",
         "budget": {**budget.make(name, board, need).to_dict(), "level": p.level},
         "sha256": evaluate.hashes(ptq(), ptq()),
-        "variants": {"streaming": {}},
+        "variants": {"streaming": {"scratch": scratch.largest(stream_graphs())}},
     }
 
 
@@ -632,12 +638,17 @@ def test_an_evaluation_of_another_model_is_one_line(project: Path, file: Path, l
     assert not (project / "bundle").exists()
 
 
-@pytest.mark.parametrize("lacking", ["budget", "no_front_end", "sha256", "variants", "scratch"])
+@pytest.mark.parametrize(
+    "lacking",
+    ["budget", "no_front_end", "sha256", "variants", "convolution scratch", "ESP-NN"],
+)
 def test_an_evaluation_that_lacks_something_is_one_line(project: Path, lacking: str) -> None:
-    content = evaluation()
-    if lacking == "scratch":
+    content = evaluation(name="esp32-s3")
+    if lacking == "convolution scratch":
         need = content["budget"]["need"]
         need["ram"] = [line for line in need["ram"] if "scratch" not in line["name"]]
+    elif lacking == "ESP-NN":
+        del content["variants"]["streaming"]["scratch"]["ESP-NN"]
     else:
         del content[lacking]
     (project / paths.EVALUATION).write_text(json.dumps(content))
@@ -706,29 +717,96 @@ def test_the_compiled_bytes_are_those_of_the_budget(
     ):
         assert 0 <= sizes[name].text - counted < 4 * 3 * len(clips)  # arrays, aligned to 4 bytes
         assert f"{counted:,}" in (folder / "README.md").read_text("utf-8")
+    assert "arena" not in stream.ram  # the bundle's, with the scratch memory of its kernels
     padding = 16 * len(stream.models)
     assert 0 <= sizes["sernet_stream_plan"].text - sum(stream.flash.values()) < padding
+
+
+def aligned(size: int) -> int:
+    """Bytes that `size` takes of an arena."""
+    return (size + 15) // 16 * 16
+
+
+def arena_in(folder: Path, way: str, *options: str) -> int:
+    """Bytes of the arena that a bundle's files make."""
+    file = folder / f"{way}.o"
+    flags = (*arm.flags("Cortex-M4F"), *OPTIONS[way], *options, "-c", "-o", str(file))
+    subprocess.run([arm.COMPILER, *flags, "sernet_memory.c"], cwd=folder, check=True)
+    return nm(file, "arm-none-eabi-nm")["sernet_arena"]
+
+
+def without_scratch(way: str) -> int:
+    """Bytes of the arena for the reference kernels."""
+    parts = memory(streamed())
+    return parts.activations + parts.persistent if way == "stream" else arena_bytes()
 
 
 @needs_arm
 @pytest.mark.parametrize("way", WAYS)
 def test_the_arena_has_room_for_the_scratch_memory_of_optimized_kernels(
-    bundle: Path, tmp_path: Path, way: str
+    bundle: Path, way: str
 ) -> None:
-    def arena(*options: str) -> int:
-        file = tmp_path / "memory.o"
-        flags = (*arm.flags("Cortex-M4F"), *OPTIONS[way], *options, "-c", "-o", str(file))
-        subprocess.run([arm.COMPILER, *flags, "sernet_memory.c"], cwd=bundle, check=True)
-        return nm(file, "arm-none-eabi-nm")["sernet_arena"]
+    graphs = stream_graphs() if way == "stream" else [graph.read(ptq())]
+    asked = aligned(scratch.largest(graphs)[CMSIS_NN])
+    assert asked > 0
+    measured = without_scratch(way)
+    assert arena_in(bundle, way) == measured + asked
+    assert arena_in(bundle, way, "-DSERNET_SCRATCH_BYTES=0u") == measured
+    assert arena_in(bundle, way, "-DSERNET_SCRATCH_BYTES=4608u") == measured + 4608
 
-    measured = arena_bytes()
-    if way == "stream":
-        parts = memory(streamed())
-        measured = parts.activations + parts.persistent
-    # The widest filter covers 3 × 3 of the stem's three paths of 4 channels, in 4 bytes each.
-    assert arena() == measured + 4 * 3 * 3 * 12
-    assert arena("-DSERNET_SCRATCH_BYTES=0u") == measured
-    assert arena("-DSERNET_SCRATCH_BYTES=4608u") == measured + 4608
+
+def with_scratch(name: str) -> dict[str, Any]:
+    """What `evaluate` writes, with other scratch memory for each of kernels, whole network and stream."""
+    content = evaluation(name=name)
+    (line,) = (
+        line for line in content["budget"]["need"]["ram"]
+        if line["name"].startswith(budget.SCRATCH)
+    )  # fmt: skip
+    line["bytes"] = {CMSIS_NN: 1001, ESP_NN: 3001}[line["name"].removeprefix(budget.SCRATCH)]
+    content["variants"]["streaming"]["scratch"] = {CMSIS_NN: 2001, ESP_NN: 4001}
+    return content
+
+
+@needs_arm
+@pytest.mark.parametrize(
+    ("name", "kernels", "others", "asked", "of_parts"),
+    [
+        ("stm32h743", CMSIS_NN, ESP_NN, 1008, 2016),
+        ("esp32-s3", ESP_NN, CMSIS_NN, 3008, 4016),
+    ],
+)
+def test_scratch_memory_is_that_of_the_boards_kernels_and_of_the_graphs_that_run(
+    tmp_path: Path, name: str, kernels: str, others: str, asked: int, of_parts: int
+) -> None:
+    of = Budgeted.of(with_scratch(name))
+    files.write(tmp_path / "b", ptq(), card(), of, {"exact": CLIPS["exact"]}, streamed())
+    config = configure(ptq(), card(), of, LEAST_LEVEL)
+    stream = schedule.tables(streamed(), memory(streamed()))
+    readme = (tmp_path / "b" / "README.md").read_text("utf-8")
+    for way in WAYS:
+        expected = of_parts if way == "stream" else asked
+        used = ram(config, way, stream=stream)
+        assert used["scratch"] == expected
+        assert used["arena"] + used["scratch"] == arena_in(tmp_path / "b", way)
+        assert arena_in(tmp_path / "b", way) == without_scratch(way) + expected
+    assert re.findall(r"\| scratch \| ([\d,]+) \|", readme) == [
+        f"{asked:,}", f"{asked:,}", f"{of_parts:,}",
+    ]  # fmt: skip
+    assert "reckoned by their makers' formula" in readme
+    for text in (readme, (tmp_path / "b" / "sernet_config.h").read_text("utf-8")):
+        assert f"is budgeted with, {kernels}, take" in text.replace("\n * ", " ").replace("\n", " ")
+        assert others not in text
+
+
+@needs_arm
+def test_without_a_stream_scratch_memory_is_that_of_the_whole_network(tmp_path: Path) -> None:
+    content = with_scratch("stm32h743")
+    content["variants"]["streaming"] = {"refused": "odd height"}
+    of = Budgeted.of(content)
+    assert (of.streams, of.stream_scratch_bytes) == (False, 0)
+    files.write(tmp_path / "b", ptq(), card(), of, {"exact": CLIPS["exact"]})
+    assert arena_in(tmp_path / "b", "deferred") == without_scratch("deferred") + 1008
+    assert "SERNET_STREAM" not in (tmp_path / "b" / "sernet_config.h").read_text("utf-8")
 
 
 @needs_arm
@@ -777,10 +855,18 @@ def test_arrays_lie_in_the_sections_that_are_named(bundle: Path, tmp_path: Path)
 
     constants = '-DSERNET_CONST=__attribute__((section(".progmem")))'
     variables = '-DSERNET_RAM=__attribute__((section(".dmabuffers")))'
+    small_ones: set[str] = set()
     for source, names in ARRAYS.items():
         placed, plain = sections(source, constants, variables), sections(source)
         assert {placed[name] for name in names} == {".progmem"}
         assert all(plain[name].startswith(".rodata") for name in names)
+        # What the README does not promise of the small ones: labels, and tables of pointers and sizes.
+        small = {name for name, section in placed.items() if section != ".progmem"}
+        bytes_of = nm(tmp_path / "it.o", "arm-none-eabi-nm")
+        assert sum(bytes_of[name] for name in small) < 1024
+        small_ones |= small
+    assert {"sernet_labels", "sernet_golden", "sernet_stream_models"} <= small_ones
+    assert "before each large constant array" in (bundle / "README.md").read_text("utf-8")
     for way, names in BUFFERS.items():
         placed = sections("sernet_memory", constants, variables, *OPTIONS[way])
         assert {name for name, section in placed.items() if section == ".dmabuffers"} == names
@@ -1148,11 +1234,44 @@ def test_the_readme_says_for_which_board_and_which_ways_stay_within_its_limit(
 
 
 @pytest.mark.parametrize(
+    ("name", "of_board", "system"),
+    [("stm32h743", {}, 0), ("nano33ble", {}, 44_552), ("nano33ble", {"system_ram": 0}, 0)],
+)
+def test_the_readme_says_what_the_boards_system_takes(
+    tmp_path: Path, name: str, of_board: dict[str, Any], system: int
+) -> None:
+    p = Evaluate.model_validate(toy_content()["evaluate"])
+    of = Budgeted.of(evaluation(name=name, **of_board))
+    assert of.allowed_bytes == p.runtime_ram_bytes + p.stack_bytes
+    assert of.system_bytes == system
+    used = sum(ram(configure(ptq(), card(), of, LEAST_LEVEL), "deferred", cmsis=True).values())
+    # What is said of a way to run it is what the budget says of it.
+    assert of.left(used) == of.ram_limit_bytes - of.ram_bytes
+    assert of.left(used) == boards.get(name).ram - used - of.allowed_bytes - system
+    files.write(tmp_path / "b", ptq(), card(), of, {"exact": CLIPS["exact"]})
+    readme = " ".join((tmp_path / "b" / "README.md").read_text("utf-8").split())
+    if system:
+        assert "allows for code, runtime, stack and the board's system: **it" in readme
+    else:
+        assert "allows for code, runtime and stack: **it" in readme
+    beside = f", and {system:,} for the board's system," if system else ","
+    assert (
+        f"{of.allowed_bytes:,} are taken off for the stack and TFLite Micro's objects outside the arena"
+        f"{beside} as the budget allows for them;"
+    ) in readme
+    assert ("the board's system" in readme) is (system > 0)
+
+
+WHOLE = "with CMSIS-DSP and its audio kept (`-DSERNET_KEEP_AUDIO` below)\n"
+DEFERRED = "with CMSIS-DSP and frames levelled at the end (neither option below)\n"
+
+
+@pytest.mark.parametrize(
     ("level", "features", "said"),
     [
-        ("whole", {}, "with CMSIS-DSP and its audio kept (`-DSERNET_KEEP_AUDIO` below)\n"),
-        ("deferred", {}, "with CMSIS-DSP and frames levelled at the end (neither option below)\n"),
-        ("running", {}, "with CMSIS-DSP and frames levelled by what was heard so far\n"),
+        ("whole", {}, WHOLE),
+        ("deferred", {}, DEFERRED),
+        ("running", {}, DEFERRED),  # the bundle's program for the whole network
         ("whole", {"level": "none"}, "with CMSIS-DSP\n"),
     ],
 )
@@ -1162,6 +1281,22 @@ def test_the_readme_says_how_the_budgets_clip_is_levelled(
     of = Budgeted.of(evaluation(level))
     files.write(tmp_path / "b", ptq(), card(**features), of, {"exact": CLIPS["exact"]})
     assert said in (tmp_path / "b" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("level", get_args(Evaluate.model_fields["level"].annotation))
+def test_the_budgets_bytes_are_those_of_the_program_that_is_said(level: str) -> None:
+    of = Budgeted.of(evaluation(level))
+    p = Evaluate.model_validate(toy_content()["evaluate"] | {"level": level})
+    around = Surroundings(p, card().feature_params(), 1.0, RATE)
+    assert of.level == around.mode(streams=False)
+    config = configure(ptq(), card(), of, LEAST_LEVEL)
+    counted = {
+        way: sum(ram(config, way, cmsis=True).values()) + of.allowed_bytes + of.system_bytes
+        for way in WAYS
+        if way != "stream"
+    }
+    assert counted.pop(of.level) == of.ram_bytes
+    assert of.ram_bytes not in counted.values()
 
 
 def test_the_stage_says_whether_the_bundle_fits_its_board(
@@ -1178,6 +1313,21 @@ def test_the_stage_says_whether_the_bundle_fits_its_board(
         f": does not fit: {audio:,} bytes of RAM and 7 bytes of flash too many\n"
     )
     assert "level whole" in export.write(project / "bundle")
+
+
+@pytest.mark.parametrize(
+    ("level", "features", "said"),
+    [
+        ("running", {}, "plain, level deferred, on STM32H743 with "),
+        ("whole", {"level": "none"}, "plain on STM32H743 with "),  # nothing waits for a level
+    ],
+)
+def test_the_stage_says_what_the_program_does_and_not_the_parameter(
+    project: Path, level: str, features: dict[str, object], said: str
+) -> None:
+    write_card(card(**features), project / paths.MODEL)
+    (project / paths.EVALUATION).write_text(json.dumps(evaluation(level)))
+    assert export.write(project / "bundle").startswith(said)
 
 
 # As a stream
@@ -1287,6 +1437,18 @@ def test_the_work_of_each_hop_is_what_the_driver_does(bundle: Path) -> None:
     readme = (bundle / "README.md").read_text("utf-8")
     assert f"the dearest {max(work):,}" in readme
     assert f"{round(sum(work) / (59 * 256 / RATE)):,} a second" in readme
+
+
+def test_the_tables_of_a_stream_read_its_head_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, read, seen = memory(streamed()), graph.read, []
+
+    def counted(content: bytes) -> graph.Graph:
+        seen.append(content)
+        return read(content)
+
+    monkeypatch.setattr(graph, "read", counted)
+    assert len(schedule.tables(streamed(), measured).hop_macs) == 59
+    assert seen == [streamed().head]
 
 
 @needs_cc

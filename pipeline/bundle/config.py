@@ -47,6 +47,7 @@ class Config:
     model_bytes: int
     arena_bytes: int
     scratch_bytes: int
+    stream_scratch_bytes: int
 
 
 def configure(model: bytes, card: Card, budgeted: Budgeted, least_level: float) -> Config:
@@ -103,4 +104,5 @@ def configure(model: bytes, card: Card, budgeted: Budgeted, least_level: float) 
         model_bytes=len(model),
         arena_bytes=budgeted.arena_bytes,
         scratch_bytes=budgeted.scratch_bytes,
+        stream_scratch_bytes=budgeted.stream_scratch_bytes,
     )

@@ -47,5 +47,9 @@ def ram(
         return {"arena": config.arena_bytes, "scratch": config.scratch_bytes, **beside}
     assert stream is not None, "a way to stream needs the parts"
     # Parts run one at a time, so that the scratch memory of one is all there is.
-    arena = {"arena": stream.arena_bytes, "scratch": config.scratch_bytes}
-    return {**arena, **stream.ram, **beside}
+    return {
+        "arena": stream.arena_bytes,
+        "scratch": config.stream_scratch_bytes,
+        **stream.ram,
+        **beside,
+    }

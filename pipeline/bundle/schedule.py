@@ -59,10 +59,9 @@ class StreamTables:
 
     @property
     def ram(self) -> dict[str, int]:
-        """Bytes, by name, with pointers of 32 bits."""
+        """Bytes beside the arena, by name, with pointers of 32 bits."""
         counters = 4 * (1 + len(self.lines) + len(self.parts))
         return {
-            "arena": self.arena_bytes,
             "line_buffers": self.row_bytes,
             "sums": 4 * self.mean.channels,
             "progress": counters,
@@ -75,6 +74,7 @@ def tables(streamed: Streamed, memory: Memory) -> StreamTables:
     sizes = [line.rows * line.row_bytes for line in plan.lines]
     offsets = accumulate(sizes[:-1], initial=0)
     first_inputs = accumulate((len(part.inputs) for part in plan.parts[:-1]), initial=0)
+    head_macs = graph.read(streamed.head).macs()
     return StreamTables(
         lines=[
             (offset, line.row_bytes, line.rows, line.height, line.zero_point)
@@ -104,7 +104,7 @@ def tables(streamed: Streamed, memory: Memory) -> StreamTables:
         row_bytes=sum(sizes),
         arena_bytes=memory.activations + memory.persistent,
         part_arena_bytes=[part.bytes for part in memory.parts],
-        hop_macs=[macs + graph.read(streamed.head).macs() for macs in _due(plan)],
+        hop_macs=[macs + head_macs for macs in _due(plan)],
     )
 
 
