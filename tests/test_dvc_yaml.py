@@ -43,7 +43,7 @@ def test_every_imported_module_is_a_dependency_and_no_other(stage: str) -> None:
     assert code(STAGES[stage]["deps"]) == set(imports.reached(f"pipeline.{stage}"))
 
 
-def test_every_plot_of_scores_says_its_protocol_and_who_was_kept_out() -> None:
+def test_every_plot_of_scores_says_its_protocol_and_its_split_as_the_parameters_do() -> None:
     leave_out = params.load(ROOT / "params.yaml").split.leave_out
     with Repo(ROOT) as repo:
         (plots,) = (of for file, of in repo.index._plots.items() if file == str(ROOT / "dvc.yaml"))

@@ -65,11 +65,11 @@ def front(points: list[Point], cost: str) -> list[Point]:
 
 def picture(rows: dict[str, NamedRun]) -> str:
     """The committed runs, as `_drawn`."""
-    of_corpus: dict[str, list[Point]] = {}
+    by_heading: dict[str, list[Point]] = {}
     for row in rows.values():
         if row.metrics is not None and row.set:
-            of_corpus.setdefault(row.on, []).append(point(row))
-    return _drawn(RUNS, of_corpus)
+            by_heading.setdefault(row.on, []).append(point(row))
+    return _drawn(RUNS, by_heading)
 
 
 def tried(plan: AblationPlan, done: Results) -> str:
@@ -79,25 +79,25 @@ def tried(plan: AblationPlan, done: Results) -> str:
         for name, changes in plan.variants.items()
         if all(key.startswith("model.") for key in changes)
     ]
-    of_start: dict[str, list[Point]] = {}
+    by_heading: dict[str, list[Point]] = {}
     for start in plan.starts:
         column = plan.column(done, start)
         for name in networks:
             if (found := column.result(name)) is not None:
                 ua, costs = found["ua"], {cost: found[cost] for cost in COSTS}
-                of_start.setdefault(start, []).append(Point(name, ua, ua, ua, costs))
-    return _drawn(TRIED, of_start)
+                by_heading.setdefault(start, []).append(Point(name, ua, ua, ua, costs))
+    return _drawn(TRIED, by_heading)
 
 
-def _drawn(title: str, of_corpus: dict[str, list[Point]]) -> str:
-    """A self-contained SVG: a line of panels for each corpus with two points or more."""
+def _drawn(title: str, by_heading: dict[str, list[Point]]) -> str:
+    """A self-contained SVG: a line of panels under each heading with two points or more."""
     template = (files(__package__) / "pareto.svg.j2").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     return environment.from_string(template).render(
         title=title,
         rows=[
-            {"corpus": corpus, "panels": [_panel(points, cost) for cost in COSTS]}
-            for corpus, points in of_corpus.items()
+            {"heading": heading, "panels": [_panel(points, cost) for cost in COSTS]}
+            for heading, points in by_heading.items()
             if len(points) > 1
         ],
         width=WIDTH,
