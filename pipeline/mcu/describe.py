@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-import librosa
-
 from pipeline.errors import ModelError
 from pipeline.mcu import COLUMNS
 from pipeline.params import Features
@@ -165,6 +163,8 @@ def hertz(bins: int, p: Features, sample_rate: int) -> tuple[float, float] | Non
     if p.kind == "spectrogram":
         width = bins * sample_rate / p.n_fft
         return width, width
+    import librosa  # of all that describes a model, this alone needs it
+
     corners = librosa.mel_frequencies(p.n_mels + 2, fmin=p.fmin, fmax=p.fmax, htk=True)
     return float(corners[bins + 1] - corners[0]), float(corners[-1] - corners[-2 - bins])
 
