@@ -190,8 +190,8 @@ def on_boards(rows: dict[str, NamedRun]) -> str:
         if row.evaluation is None or row.params is None:
             continue
         ways = row.evaluation.get("variants", {})
+        seconds = f"{row.params['input_len']:g} s"
         if not ways:
-            seconds = f"{row.params['input_len']:g} s"
             lines.append([row.name, seconds, NOT_MEASURED, "", "", "", ""])
         for way, of in ways.items():
             if "refused" in of:
@@ -201,7 +201,7 @@ def on_boards(rows: dict[str, NamedRun]) -> str:
             lines.append(
                 [
                     row.name,
-                    f"{row.params['input_len']:g} s",
+                    seconds,
                     way,
                     *sizes,
                     f"{len(held)} of {len(known)}",
