@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, set_params, shell
@@ -54,7 +55,8 @@ def test_the_documents_say_what_the_committed_runs_say() -> None:
     rows, peers = experiments.read(ROOT / "experiments")
     write = tables.written_into
     assert write(README, "results", "results --write README.md", tables.results(rows)) == README
-    rendered = tables.tables(rows, peers)
+    against = experiments.against_references(ROOT / "experiments", rows)
+    rendered = tables.tables(rows, peers, against)
     assert write(RESULTS, "tables", "tables --write docs/results.md", rendered) == RESULTS
     assert tables.picture(rows, peers) == (ROOT / "docs" / "results.svg").read_text("utf-8")
 
@@ -75,6 +77,59 @@ def test_a_run_that_rests_on_choices_is_scored_apart_on_speakers_that_they_have_
     (line,) = lines_with(tables.results(rows), "emodb4-small |")
     assert f"| {ua:.2f} (" in line
     assert rows["emodb4-short"].unseen is None
+
+
+def made(folder: Path, name: str, right: float, seed: int, **changes: Any) -> None:
+    """A run of EMO-DB's size for its scores alone: this share of its clips is right."""
+    rng = np.random.default_rng(seed)
+    clips = [(f"{speaker:02}-{n:02}.wav", f"{speaker:02}") for speaker in range(6) for n in range(30)]  # fmt: skip
+    actual = np.tile(["angry", "happy", "sad"], 60)
+    other = np.roll(["angry", "happy", "sad"], 1)[np.searchsorted(["angry", "happy", "sad"], actual)]  # fmt: skip
+    predicted = np.where(rng.random(180) < right, actual, other)
+    rows = pd.DataFrame(clips, columns=["clip", "speaker"])
+    rows["fold"] = "speaker-" + rows["speaker"]
+    rows["actual"], rows["predicted_float"], rows["predicted_int8"] = actual, actual, predicted
+    (folder / name).mkdir(exist_ok=True)
+    rows.sample(frac=1, random_state=seed).to_csv(folder / name / "predictions.csv", index=False)
+    (folder / name / "metrics.json").write_text(json.dumps(metrics(**changes)))
+    (folder / name / "evaluation.json").write_text("{}")
+    shutil.copy(ROOT / "params.yaml", folder / name)
+
+
+def test_each_run_is_held_against_the_reference_of_its_corpus(folder: Path) -> None:
+    shutil.copy(ROOT / "experiments" / "ablation.yaml", folder)
+    made(folder, "emodb4-ce", 0.6, seed=1)
+    made(folder, "emodb4-small", 0.9, seed=2, model={"flash_bytes": 195_840, "macs": 24_000_000})
+    made(folder, "emodb4-short", 0.6, seed=1)
+    made(folder, "emodb4-lifter", 0.9, seed=2, split="leave one session out")
+    rows, _ = experiments.read(folder)
+    better, same = experiments.against_references(folder, rows)[::-1]
+    assert [of.run.name for of in (better, same)] == ["emodb4-small", "emodb4-short"]
+    ua = {}
+    for name in ("emodb4-ce", "emodb4-small"):
+        said = pd.read_csv(folder / name / "predictions.csv", dtype=str)
+        ua[name] = 100 * recall_score(said["actual"], said["predicted_int8"], average="macro")
+    expected = ua["emodb4-small"] - ua["emodb4-ce"]
+    assert better.models["int8"].difference == pytest.approx(expected, abs=0.005)
+    assert (same.models["int8"].difference, same.models["int8"].p) == (0, 1)
+    assert better.models["float"].difference == 0
+    table = tables.against_references([same, better])
+    (line,) = lines_with(table, "emodb4-small")
+    assert f"| {expected:+.2f} (" in line
+    assert "| more than chance" in line
+    assert "| 24 M of 159 M | 195,840 of 495,464 |" in line
+    (line,) = lines_with(table, "emodb4-short")
+    assert "| no more than chance" in line
+    # Of another corpus, without a reference that was run, or kept out otherwise: no line.
+    assert len(table.splitlines()) == 4
+
+
+def test_a_reference_that_is_no_run_on_the_corpus_is_refused(folder: Path) -> None:
+    file = folder / "rows.yaml"
+    rows = file.read_text().replace("reference: emodb4-ce", "reference: emodb2s-ce")
+    file.write_text(rows)
+    with pytest.raises(SernetError, match=r"corpora\.emodb4\.reference: 'emodb2s-ce' is none of"):
+        experiments.read(folder)
 
 
 def test_another_run_is_another_table(folder: Path) -> None:
@@ -127,7 +182,7 @@ def test_a_row_that_was_not_run_says_so_and_one_that_was_has_both_protocols(fold
     assert tables.NOT_RUN not in done
     (other,) = lines_with(tables.table_1(rows), "emodb-focal-3s")
     assert tables.NOT_RUN in other
-    text = tables.tables(rows, peers)
+    text = tables.tables(rows, peers, [])
     assert all(f"### Table {n}" in text for n in (1, 2, 3, 4))
     papers, shipped = lines_with(text, ": EMO-DB, 7 classes, 535 clips, leave one speaker out (emodb-ce-3s)")  # fmt: skip
     assert papers.startswith("| ours, float") and "| best test epoch |  | 71.25 (" in papers
@@ -221,7 +276,7 @@ def test_a_split_with_voices_on_both_sides_is_said_beside_every_score(folder: Pa
     leak = splits.KINDS["paper"]
     (folder / "emodb-ce-3s" / "metrics.json").write_text(json.dumps(metrics(split=leak)))
     rows, peers = experiments.read(folder)
-    for text in (tables.results(rows), tables.tables(rows, peers)):
+    for text in (tables.results(rows), tables.tables(rows, peers, [])):
         scored = lines_with(text, "61.25")
         assert scored
         # The lines of a run's other models stand under its first.

@@ -116,7 +116,8 @@ def tables_command(
     from pipeline.reporting import experiments, pareto, tables
 
     rows, peers = experiments.read(experiments.FOLDER)
-    print_or_write(tables.tables(rows, peers), "tables", write)
+    against = experiments.against_references(experiments.FOLDER, rows)
+    print_or_write(tables.tables(rows, peers, against), "tables", write)
     if picture:
         write_file(picture, tables.picture(rows, peers))
     if costs:

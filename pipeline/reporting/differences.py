@@ -12,9 +12,8 @@ from pipeline.errors import MissingError
 from pipeline.mcu import boards
 from pipeline.mcu.boards import Sizes
 from pipeline.reporting.revisions import CLIP, Revision, flat, read
+from pipeline.reporting.runs import JUDGED
 from pipeline.scoring.speakers import Comparison, compare
-
-JUDGED = ("float", "int8")  # models whose difference is held against chance
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pipeline.forms import Form
 from pipeline.outputs import staged
 from pipeline.reporting import plan_file, revisions, runs
 from pipeline.scoring import scores
-from pipeline.scoring.speakers import Interval, interval
+from pipeline.scoring.speakers import Comparison, Interval, interval
 from pipeline.written import read_json
 
 FOLDER = Path("experiments")
@@ -37,12 +37,14 @@ class Corpus:
 
     minutes : of audio in all clips, so that a copy that was cut is not taken for the whole; None where
         it is not known
+    reference : the run on it that others are held against, by its name; None where there is none
     """
 
     name: str
     clips: int
     classes: int
     minutes: float | None = None
+    reference: str | None = None
 
     def is_of(self, clips: int, classes: int, minutes: float) -> bool:
         """Whether recordings that count so many are this corpus."""
@@ -175,6 +177,10 @@ class _Rows(Form):
         for name, row in self.rows.items():
             if row.corpus not in self.corpora:
                 raise ValueError(f"rows.{name}.corpus: {row.corpus!r} is none of its corpora, {listed(self.corpora, 9)}")  # fmt: skip
+        for name, corpus in self.corpora.items():
+            reference = self.rows.get(corpus.reference or "")
+            if corpus.reference and (reference is None or reference.corpus != name):
+                raise ValueError(f"corpora.{name}.reference: {corpus.reference!r} is none of the rows on it")  # fmt: skip
         for table in self.peers:
             if unknown := [name for name in table.ours if name not in self.rows]:
                 raise ValueError(f"{table.table} names {listed(unknown)}, which is none of its rows")  # fmt: skip
@@ -219,6 +225,41 @@ def read(folder: Path) -> tuple[dict[str, NamedRun], list[Peers]]:
             else None,
         )
     return rows, content.peers
+
+
+@dataclass(frozen=True)
+class Against:
+    """A run held against the reference of its corpus, on the same clips, by the honest protocol.
+
+    models : UA of the run minus the reference's, for each of `runs.JUDGED`
+    """
+
+    run: NamedRun
+    reference: NamedRun
+    models: dict[str, Comparison]
+
+
+def against_references(folder: Path, rows: dict[str, NamedRun]) -> list[Against]:
+    """The runs that were made where their corpus's reference was too, with the same split, in their order.
+
+    Parameters
+    ----------
+    folder, rows : what `read` was given, and the runs that it found
+
+    Raises
+    ------
+    SernetError
+        A run's predictions are not of the reference's clips.
+    """
+    found = []
+    for row in rows.values():
+        reference = rows.get(row.corpus.reference or "", row)
+        if reference is row or row.metrics is None or row.split != reference.split:
+            continue
+        a, b = (str(folder / of.name) for of in (reference, row))
+        models = {model: runs.differences(a, b, model)[0]["ua"] for model in runs.JUDGED}
+        found.append(Against(row, reference, models))
+    return found
 
 
 def queue(name: str, corpus_path: str | None) -> None:

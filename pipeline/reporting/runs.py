@@ -10,10 +10,11 @@ import pandas as pd
 from pipeline import paths, splits
 from pipeline.errors import MissingError, SernetError
 from pipeline.reporting import revisions
-from pipeline.scoring.protocols import protocol
-from pipeline.scoring.speakers import compare
+from pipeline.scoring.protocols import SHIPS, protocol
+from pipeline.scoring.speakers import Comparison, compare
 
 COLUMNS = ("clip", "fold", "speaker", "actual")
+JUDGED = ("float", SHIPS)  # models whose difference is held against chance
 
 
 def predictions(where: str) -> pd.DataFrame:
@@ -55,17 +56,17 @@ def _of_revision(rev: str) -> str:
     return content
 
 
-def compared(a: str, b: str, model: str) -> str:
-    """Two runs, given as for `predictions`, compared as text for a terminal of 80 columns.
+def differences(a: str, b: str, model: str) -> tuple[dict[str, Comparison], str]:
+    """UA and WA of B minus A, by their names, and who was kept out in both runs.
 
     Raises
     ------
     SernetError
         A run is not there, lacks predictions of `model`, or is of other clips or other folds.
     """
-    runs = {where: predictions(where) for where in (a, b)}
+    tables = {where: predictions(where) for where in (a, b)}
     column = f"predicted_{model}"
-    for where, rows in runs.items():
+    for where, rows in tables.items():
         if missing := [name for name in COLUMNS if name not in rows]:
             raise SernetError(
                 f"{where} is no table of predictions, it lacks {', '.join(missing)}: expected a predictions.csv"
@@ -75,19 +76,31 @@ def compared(a: str, b: str, model: str) -> str:
                 c.removeprefix("predicted_") for c in rows if c.startswith("predicted_")
             )
             raise SernetError(f"{where} has no predictions of {model!r}, expected one of: {known}")
-    scores = {score: compare(runs[a], runs[b], column, score) for score in ("ua", "wa")}
-    ua = scores["ua"]
-    folds = [runs[where].sort_values("clip")["fold"] for where in (a, b)]
+    scores = {score: compare(tables[a], tables[b], column, score) for score in ("ua", "wa")}
+    folds = [tables[where].sort_values("clip")["fold"] for where in (a, b)]
     if not np.array_equal(*(pd.factorize(of)[0] for of in folds)):
         said = [f"{_split(of)} ({of.nunique()} folds)" for of in folds]
         raise SernetError(
             f"the runs divide the same clips into other folds, {said[0]} and {said[1]}: compare runs of one split"
         )
+    return scores, _split(folds[0])
+
+
+def compared(a: str, b: str, model: str) -> str:
+    """Two runs, given as for `predictions`, compared as text for a terminal of 80 columns.
+
+    Raises
+    ------
+    SernetError
+        As in `differences`.
+    """
+    scores, split = differences(a, b, model)
+    ua = scores["ua"]
     lines = [
         f"A  {a}",
         f"B  {b}",
         f"{model}, protocol: {protocol(model)}, {ua.clips} clips, {ua.speakers} speakers",
-        f"split: {_split(folds[0])}",
+        f"split: {split}",
         "",
         f"{'':4} {'A %':>7} {'B %':>7} {'B - A':>7}   95 % interval       p",
     ]

@@ -11,7 +11,8 @@ from jinja2 import Environment, StrictUndefined
 from pipeline.errors import SernetError
 from pipeline.mcu import boards
 from pipeline.mcu.boards import Sizes
-from pipeline.reporting.experiments import NamedRun, Peers
+from pipeline.reporting.experiments import Against, NamedRun, Peers
+from pipeline.reporting.runs import JUDGED
 from pipeline.scoring.protocols import BEST_TEST_EPOCH, HONEST, MODELS, PAPERS, SHIPS, protocol
 from pipeline.splits import KINDS
 
@@ -166,6 +167,31 @@ def _megabytes(row: NamedRun) -> str:
     return f"{row.metrics['model']['flash_bytes'] / 1e6:.2f}" if row.metrics else ""
 
 
+def against_references(found: list[Against]) -> str:
+    """Each run minus the reference of its corpus, in float and in the eight bits that ship."""
+    lines = []
+    for of in found:
+        if of.run.metrics is None or of.reference.metrics is None:
+            continue
+        cells = [of.run.name, of.reference.name]
+        for model in JUDGED:
+            points = of.models[model]
+            ends = points.interval
+            between = f" ({ends.low:+.2f} to {ends.high:+.2f})" if ends else ""
+            cells += [f"{points.difference:+.2f}{between}", f"{points.p:.4f}"]
+        sizes = [made["model"] for made in (of.run.metrics, of.reference.metrics)]
+        macs, file = ([size[key] for size in sizes] for key in ("macs", "flash_bytes"))
+        cells.append(of.models[SHIPS].verdict)
+        cells.append(f"{macs[0] / 1e6:.0f} M of {macs[1] / 1e6:.0f} M")
+        cells.append(f"{file[0]:,} of {file[1]:,}")
+        lines.append(cells)
+    columns = [
+        "run", "minus", "float: UA points (95 %)", "p", "int8 that ships: UA points (95 %)", "p", "which is", "MACs",
+        "file, bytes",
+    ]  # fmt: skip
+    return markdown(columns, lines, 7)
+
+
 def in_use(rows: dict[str, NamedRun]) -> str:
     """UA of each run's int8 model behind the device's front end, under what happens to sound there.
 
@@ -211,11 +237,17 @@ def on_boards(rows: dict[str, NamedRun]) -> str:
     return markdown(columns, lines, 4)
 
 
-def tables(rows: dict[str, NamedRun], peers: list[Peers]) -> str:
-    """Tables 1 to 4, then each run model by model, in use, and on boards, each under its heading."""
+def tables(rows: dict[str, NamedRun], peers: list[Peers], against: list[Against]) -> str:
+    """Tables 1 to 4, then each run model by model, against its reference, in use, and on boards."""
     parts = [f"### Table 1\n\n{table_1(rows)}"]
     parts += [f"### {p.table}: {p.corpus}\n\n{table_of_peers(p, rows)}" for p in peers]
     parts.append(f"### Each run, model by model\n\n{results_by_model(rows)}")
+    parts.append(
+        "### Each run against the paper's network\n\nUA of the run minus that of the paper's network in its own recipe, "
+        "on the same clips, honest protocol; the interval by bootstrap over speakers, p by exchanging what the two said "
+        "speaker by speaker, as `sernet compare` says them. Each p is of its own comparison: of twenty that "
+        f"differ by chance alone, one is below 0.05.\n\n{against_references(against)}"
+    )
     parts.append(
         "### Each run in use\n\nUA in percent of the int8 model that ships behind the device's front end, honest "
         f"protocol; chance is a guess at random.\n\n{in_use(rows)}"
