@@ -30,6 +30,7 @@ from pipeline.scoring.protocols import PAPERS, SHIPS, protocol
 from pipeline.splits import Fold
 from pipeline.tflite import graph
 from pipeline.tflite.int8 import Int8Model
+from pipeline.written import read_json
 
 PARAMS = ("input_len", "sample_rate", "features", "evaluate")
 MODELS = ("float", "float16", "ptq", "qat", "int8")
@@ -51,15 +52,11 @@ class Earlier:
 
     @classmethod
     def read(cls) -> "Earlier":
-        def report(file: Path) -> dict[str, Any]:
-            content: dict[str, Any] = json.loads(paths.require(file).read_text("utf-8"))
-            return content
-
         return cls(
             pd.read_csv(paths.require(paths.PAPER_PROTOCOL), dtype=str, keep_default_na=False),
-            report(paths.CONVERSION),
-            report(paths.VALIDATION)["summary"],
-            report(paths.FOLD_ERROR),
+            read_json(paths.CONVERSION),
+            read_json(paths.VALIDATION)["summary"],
+            read_json(paths.FOLD_ERROR),
         )
 
 

@@ -45,6 +45,9 @@ class Board(BaseModel):
     system_ram: Annotated[int, Field(ge=0)] = 0
 
 
+_TABLE = pydantic.TypeAdapter(dict[str, Board])
+
+
 def load(own: Path = OWN) -> dict[str, Board]:
     """All boards by their short names: the package's, and those in `own` where that file exists.
 
@@ -177,18 +180,10 @@ def _boards(content: Any, name: str) -> dict[str, Board]:
         return {}
     if not isinstance(content, dict):
         raise ParamsError(f"{name}: expected a table of boards by name, found {content!r}")
-    boards = {}
-    problems = []
-    for key, entry in content.items():
-        try:
-            boards[str(key)] = Board.model_validate(entry)
-        except pydantic.ValidationError as error:
-
-            def called(place: tuple[Any, ...], key: object = key) -> str:
-                return forms.dotted((key, *place))
-
-            problems += [forms.problem(found, called) for found in error.errors()]
-    if problems:
-        needed = [name for name, field in Board.model_fields.items() if field.is_required()]
-        raise ParamsError(f"{name}: {'; '.join(problems)}. A board has {', '.join(needed)}")
-    return boards
+    try:
+        # YAML reads a name of digits as a number.
+        return _TABLE.validate_python({str(key): entry for key, entry in content.items()})
+    except pydantic.ValidationError as error:
+        problems = "; ".join(forms.problem(found) for found in error.errors())
+        needed = [field for field, of in Board.model_fields.items() if of.is_required()]
+        raise ParamsError(f"{name}: {problems}. A board has {', '.join(needed)}") from None
