@@ -80,12 +80,11 @@ def test_a_run_that_rests_on_choices_is_scored_apart_on_speakers_that_they_have_
 
 
 def made(folder: Path, name: str, right: float, seed: int, **changes: Any) -> None:
-    """A run of EMO-DB's size for its scores alone: this share of its clips is right."""
+    """A run of six speakers with 30 clips each: int8 says about this share of them right."""
     rng = np.random.default_rng(seed)
     clips = [(f"{speaker:02}-{n:02}.wav", f"{speaker:02}") for speaker in range(6) for n in range(30)]  # fmt: skip
     actual = np.tile(["angry", "happy", "sad"], 60)
-    other = np.roll(["angry", "happy", "sad"], 1)[np.searchsorted(["angry", "happy", "sad"], actual)]  # fmt: skip
-    predicted = np.where(rng.random(180) < right, actual, other)
+    predicted = np.where(rng.random(180) < right, actual, np.roll(actual, 1))
     rows = pd.DataFrame(clips, columns=["clip", "speaker"])
     rows["fold"] = "speaker-" + rows["speaker"]
     rows["actual"], rows["predicted_float"], rows["predicted_int8"] = actual, actual, predicted

@@ -257,7 +257,7 @@ def against_references(folder: Path, rows: dict[str, NamedRun]) -> list[Against]
         if reference is row or row.metrics is None or row.split != reference.split:
             continue
         a, b = (str(folder / of.name) for of in (reference, row))
-        models = {model: runs.differences(a, b, model)[0]["ua"] for model in runs.JUDGED}
+        models = {model: runs.differences(a, b, model, ("ua",))[0]["ua"] for model in runs.JUDGED}
         found.append(Against(row, reference, models))
     return found
 

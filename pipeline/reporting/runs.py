@@ -56,8 +56,12 @@ def _of_revision(rev: str) -> str:
     return content
 
 
-def differences(a: str, b: str, model: str) -> tuple[dict[str, Comparison], str]:
-    """UA and WA of B minus A, by their names, and who was kept out in both runs.
+def differences(
+    a: str, b: str, model: str, wanted: tuple[str, ...] = ("ua", "wa")
+) -> tuple[dict[str, Comparison], str]:
+    """The `wanted` scores of B minus A, by their names, and who was kept out in both runs.
+
+    The runs are given as for `predictions`.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def differences(a: str, b: str, model: str) -> tuple[dict[str, Comparison], str]
                 c.removeprefix("predicted_") for c in rows if c.startswith("predicted_")
             )
             raise SernetError(f"{where} has no predictions of {model!r}, expected one of: {known}")
-    scores = {score: compare(tables[a], tables[b], column, score) for score in ("ua", "wa")}
+    scores = {score: compare(tables[a], tables[b], column, score) for score in wanted}
     folds = [tables[where].sort_values("clip")["fold"] for where in (a, b)]
     if not np.array_equal(*(pd.factorize(of)[0] for of in folds)):
         said = [f"{_split(of)} ({of.nunique()} folds)" for of in folds]
