@@ -116,7 +116,7 @@ def development(rows: pd.DataFrame, plan: AblationPlan, start: str) -> pd.DataFr
     if start not in plan.starts:
         raise SernetError(f"no column {start!r} in {ablation.PLAN}, expected one of {listed(plan.starts)}")  # fmt: skip
     corpus, classes = plan.starts[start].corpus, rows["label"].nunique()
-    minutes = round(float(rows["seconds"].sum()) / 60, 1)
+    minutes = float(rows["seconds"].sum()) / 60
     missing = sorted(set(plan.speakers) - set(rows["speaker"]))
     if missing or not corpus.is_of(len(rows), classes, minutes):
         raise SernetError(

@@ -41,9 +41,34 @@ DONE = {"one": {name: {"ua": ua, "key": PLAN.key("one", name)} for name, ua in U
 
 def test_the_table_holds_each_variant_to_the_base_and_says_what_was_not_run() -> None:
     lines = ablation.table(PLAN, DONE).splitlines()
-    assert lines[2] == "| base |  | 70.00 | not run |"
-    assert lines[3] == "| mixup | `augment.mixup 0.3` | 71.50 (+1.50) | not run |"
-    assert lines[4] == "| wide | `model.head_filters 9` | 69.00 (-1.00) | not run |"
+    assert lines[2] == "| base |  |  | 70.00 | not run |"
+    assert lines[3] == "| mixup | `augment.mixup 0.3` | base | 71.50 (+1.50) | not run |"
+    assert lines[4] == "| wide | `model.head_filters 9` | base | 69.00 (-1.00) | not run |"
+
+
+def test_a_variant_that_adds_to_another_is_held_to_that_one() -> None:
+    plan = replace(PLAN, held_to={"wide": "mixup"})
+    lines = ablation.table(plan, DONE).splitlines()
+    assert lines[3] == "| mixup | `augment.mixup 0.3` | base | 71.50 (+1.50) | not run |"
+    assert lines[4] == "| wide | `model.head_filters 9` | mixup | 69.00 (-2.50) | not run |"
+    # Never to the first in its stead, where the other was not run.
+    alone = {"one": {name: of for name, of in DONE["one"].items() if name != "mixup"}}
+    assert ablation.table(plan, alone).splitlines()[4].endswith("| mixup | 69.00 | not run |")
+    # Where the first has what the other sets, there it is the first.
+    mix = {"one": replace(PLAN.starts["one"], set={"augment.mixup": 0.3})}
+    plan = replace(plan, starts=mix)
+    of = {name: {"ua": UA[name], "key": plan.key("one", name)} for name in ("base", "wide")}
+    lines = ablation.table(plan, {"one": of}).splitlines()
+    assert lines[3].endswith("| base | as the first |")
+    assert lines[4].endswith("| mixup | 69.00 (-1.00) |")
+
+
+def test_variants_are_held_to_what_they_add_to() -> None:
+    plan = ablation.plan(ROOT / ablation.PLAN)
+    for variant, other in plan.held_to.items():
+        sets, common = plan.variants[variant], plan.variants[other]
+        # One is the other and something beside it.
+        assert common.items() < sets.items() or sets.items() < common.items(), (variant, other)
 
 
 def test_what_was_measured_by_another_plan_counts_as_not_run() -> None:
@@ -94,6 +119,9 @@ def test_the_plan_can_be_run_and_every_variant_changes_something(write_params: A
         ("seeds: [0]", "seeds: one", "seeds: input should be a valid list, found 'one'"),
         ("starts: ", "start: ", "starts: missing; start: unknown entry"),
         ("emodb4-nine: {corpus: emodb4, learn_from: all", "emodb4-nine: {corpus: emodb4, learn_from: some", "learn_from"),
+        ("  liftered: MFCC limited to 100\n", "  lifted: MFCC limited to 100\n", "held_to names lifted, which is none of its variants"),
+        ("  liftered: MFCC limited to 100\n", "  liftered: MFCC\n", "held_to names MFCC, which is none of its variants"),
+        ("  liftered: MFCC limited to 100\n", "  liftered: liftered\n", "held_to holds liftered to itself"),
     ],
 )  # fmt: skip
 def test_a_plan_that_is_not_of_its_form_is_one_line(
@@ -128,8 +156,8 @@ def test_a_variant_that_the_first_has_already_is_not_run_and_says_so() -> None:
     with pytest.raises(SernetError, match="mixup is what base of mix is, expected a variant that"):
         runner.chosen(plan, {}, "mix", ["mixup"])
     lines = ablation.table(plan, {}).splitlines()
-    assert lines[2] == "| base |  | not run | not run | not run |"
-    assert lines[3] == "| mixup | `augment.mixup 0.3` | not run | not run | as the first |"
+    assert lines[2] == "| base |  |  | not run | not run | not run |"
+    assert lines[3] == "| mixup | `augment.mixup 0.3` | base | not run | not run | as the first |"
 
 
 def test_the_document_says_what_was_measured() -> None:

@@ -103,7 +103,7 @@ def test_each_run_is_held_against_the_reference_of_its_corpus(folder: Path) -> N
     made(folder, "emodb4-lifter", 0.9, seed=2, split="leave one session out")
     rows, _ = experiments.read(folder)
     better, same = experiments.against_references(folder, rows)[::-1]
-    assert [of.run.name for of in (better, same)] == ["emodb4-small", "emodb4-short"]
+    assert [of.run for of in (better, same)] == ["emodb4-small", "emodb4-short"]
     ua = {}
     for name in ("emodb4-ce", "emodb4-small"):
         said = pd.read_csv(folder / name / "predictions.csv", dtype=str)

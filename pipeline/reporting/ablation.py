@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +48,8 @@ class AblationPlan:
     starts : the table's columns; one corpus may be there more than once, so that the variants start
         from more than one recipe
     base : parameters that all variants start from
-    variants : what each sets; the first sets nothing, and the others are held to it
+    variants : what each sets; the first sets nothing
+    held_to : the variant that one is held to, by its name: what it adds to. Others are held to the first
     """
 
     speakers: list[str]
@@ -56,6 +57,7 @@ class AblationPlan:
     starts: dict[str, Start]
     base: dict[str, Any]
     variants: dict[str, dict[str, Any]]
+    held_to: dict[str, str] = field(default_factory=dict)
 
     def changes(self, start: str, variant: str) -> dict[str, Any]:
         """What differs from params.yaml, by dotted name."""
@@ -67,8 +69,12 @@ class AblationPlan:
 
     @property
     def first(self) -> str:
-        """The variant that the others are held to."""
+        """The variant that sets nothing, and that others are held to unless `held_to` has another."""
         return next(iter(self.variants))
+
+    def yardstick(self, variant: str) -> str | None:
+        """The variant that this one is held to; None of the first."""
+        return None if variant == self.first else self.held_to.get(variant, self.first)
 
     def key(self, start: str, variant: str) -> str:
         """Stands for all that a result of this variant depends on, but the code."""
@@ -79,20 +85,23 @@ class AblationPlan:
 
     def column(self, done: Results, start: str) -> "Column":
         keys = {variant: self.key(start, variant) for variant in self.variants}
-        return Column(self.first, keys, done.get(start, {}))
+        yardsticks = {variant: self.yardstick(variant) for variant in self.variants}
+        return Column(self.first, keys, yardsticks, done.get(start, {}))
 
 
 @dataclass(frozen=True)
 class Column:
     """What was measured from one start, by variant.
 
-    first : the variant that the others are held to
+    first : the variant that sets nothing
     keys : of the plan, by variant
+    yardsticks : by variant, the one that it is held to; None where it is held to none
     measured : what there is, by this plan or by another
     """
 
     first: str
     keys: dict[str, str]
+    yardsticks: dict[str, str | None]
     measured: dict[str, dict[str, Any]]
 
     def has(self, variant: str) -> bool:
@@ -105,15 +114,18 @@ class Column:
         return found if found and found["key"] == self.keys[variant] else None
 
     def cell(self, variant: str) -> str:
-        """UA in percent, and against the first; or why there is none."""
+        """UA in percent, and against its yardstick where that was measured; or why there is none."""
         if self.has(variant):
             return "as the first"
-        found, first = self.result(variant), self.result(self.first)
+        found, yardstick = self.result(variant), self.yardsticks[variant]
         if found is None:
             return NOT_RUN
-        if first is None or variant == self.first:
+        if yardstick is not None and self.has(yardstick):
+            yardstick = self.first
+        held_to = None if yardstick is None else self.result(yardstick)
+        if held_to is None:
             return f"{found['ua']:.2f}"
-        return f"{found['ua']:.2f} ({found['ua'] - first['ua']:+.2f})"
+        return f"{found['ua']:.2f} ({found['ua'] - held_to['ua']:+.2f})"
 
 
 def plan(file: Path = PLAN) -> AblationPlan:
@@ -131,7 +143,7 @@ def plan(file: Path = PLAN) -> AblationPlan:
     starts = {
         name: Start(known[of.corpus], of.set, of.learn_from) for name, of in said.starts.items()
     }
-    return AblationPlan(said.speakers, said.seeds, starts, said.base, said.variants)
+    return AblationPlan(said.speakers, said.seeds, starts, said.base, said.variants, said.held_to)
 
 
 def read(file: Path = RESULTS) -> Results:
@@ -141,7 +153,7 @@ def read(file: Path = RESULTS) -> Results:
 
 
 def table(planned: AblationPlan, done: Results) -> str:
-    """A line per variant: UA on the development speakers in percent, and against the first.
+    """A line per variant: UA on the development speakers in percent, and against what it is held to.
 
     What was measured by another plan counts as not run; what the first has already, is not to be run.
     """
@@ -150,5 +162,7 @@ def table(planned: AblationPlan, done: Results) -> str:
     for variant, changes in planned.variants.items():
         settings = ", ".join(f"{name} {value}" for name, value in changes.items())
         cells = [column.cell(variant) for column in columns]
-        lines.append([variant, f"`{settings}`" if settings else "", *cells])
-    return markdown(["variant", "sets", *planned.starts], lines, len(planned.starts))
+        shown = f"`{settings}`" if settings else ""
+        lines.append([variant, shown, planned.yardstick(variant) or "", *cells])
+    heads = ["variant", "sets", "held to", *planned.starts]
+    return markdown(heads, lines, len(planned.starts))

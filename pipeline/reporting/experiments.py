@@ -52,7 +52,7 @@ class Corpus:
         return (clips, classes) == (self.clips, self.classes) and alike
 
     def __str__(self) -> str:
-        length = "" if self.minutes is None else f", {self.minutes:g} minutes"
+        length = "" if self.minutes is None else f", {self.minutes:.1f} minutes"
         return f"{self.clips} clips in {self.classes} classes{length}"
 
 
@@ -231,12 +231,15 @@ def read(folder: Path) -> tuple[dict[str, NamedRun], list[Peers]]:
 class Against:
     """A run held against the reference of its corpus, on the same clips, by the honest protocol.
 
+    run, reference : by name
     models : UA of the run minus the reference's, for each of `runs.JUDGED`
+    costs : of the run's network and of the reference's, as their metrics have it
     """
 
-    run: NamedRun
-    reference: NamedRun
+    run: str
+    reference: str
     models: dict[str, Comparison]
+    costs: tuple[dict[str, Any], dict[str, Any]]
 
 
 def against_references(folder: Path, rows: dict[str, NamedRun]) -> list[Against]:
@@ -254,11 +257,14 @@ def against_references(folder: Path, rows: dict[str, NamedRun]) -> list[Against]
     found = []
     for row in rows.values():
         reference = rows.get(row.corpus.reference or "", row)
-        if reference is row or row.metrics is None or row.split != reference.split:
+        if reference is row or row.metrics is None or reference.metrics is None:
+            continue
+        if row.split != reference.split:
             continue
         a, b = (str(folder / of.name) for of in (reference, row))
         models = {model: runs.differences(a, b, model, ("ua",))[0]["ua"] for model in runs.JUDGED}
-        found.append(Against(row, reference, models))
+        costs = (row.metrics["model"], reference.metrics["model"])
+        found.append(Against(row.name, reference.name, models, costs))
     return found
 
 

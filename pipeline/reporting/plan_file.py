@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline import forms, paths
+from pipeline.errors import listed
 from pipeline.forms import Form
 
 
@@ -18,13 +19,23 @@ class WrittenStart(Form):
 
 
 class WrittenPlan(Form):
-    """The plan; `speakers` are those that choices are made on."""
+    """The plan: `speakers` are those that choices are made on, `held_to` a variant by the one it is held to."""
 
     speakers: Annotated[list[str], Field(min_length=2)]
     seeds: Annotated[list[int], Field(min_length=1)]
     starts: dict[str, WrittenStart]
     base: dict[str, Any]
     variants: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    held_to: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "WrittenPlan":
+        named = [*self.held_to, *self.held_to.values()]
+        if unknown := [name for name in named if name not in self.variants]:
+            raise ValueError(f"held_to names {listed(unknown)}, which is none of its variants")
+        if itself := [name for name, other in self.held_to.items() if name == other]:
+            raise ValueError(f"held_to holds {listed(itself)} to itself, expected another variant")
+        return self
 
 
 def read(file: Path) -> WrittenPlan:

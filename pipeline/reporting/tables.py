@@ -171,16 +171,13 @@ def against_references(found: list[Against]) -> str:
     """Each run minus the reference of its corpus, in float and in the eight bits that ship."""
     lines = []
     for of in found:
-        if of.run.metrics is None or of.reference.metrics is None:
-            continue
-        cells = [of.run.name, of.reference.name]
+        cells = [of.run, of.reference]
         for model in JUDGED:
             points = of.models[model]
             ends = points.interval
             between = f" ({ends.low:+.2f} to {ends.high:+.2f})" if ends else ""
             cells += [f"{points.difference:+.2f}{between}", f"{points.p:.4f}"]
-        sizes = [made["model"] for made in (of.run.metrics, of.reference.metrics)]
-        macs, file = ([size[key] for size in sizes] for key in ("macs", "flash_bytes"))
+        macs, file = ([cost[key] for cost in of.costs] for key in ("macs", "flash_bytes"))
         cells.append(of.models[SHIPS].verdict)
         cells.append(f"{macs[0] / 1e6:.0f} M of {macs[1] / 1e6:.0f} M")
         cells.append(f"{file[0]:,} of {file[1]:,}")
