@@ -90,6 +90,7 @@ class Features(Section):
 
 
 class Model(Section):
+    members: Annotated[int, Field(ge=1, le=8)]
     stem_filters: Count
     stem_pool: Annotated[list[Count], Field(min_length=2, max_length=2)]
     body: Literal["standard", "separable"]

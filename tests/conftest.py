@@ -32,6 +32,7 @@ HANGS = 900  # seconds after which a command is taken to hang, on a busy machine
 
 TOY: dict[str, dict[str, Any]] = {
     "model": {
+        "members": 1,
         "stem_filters": 4,
         "stem_pool": [2, 2],
         "body": "standard",

@@ -36,9 +36,9 @@ def largest_difference(model: tf_keras.Model, other: tf_keras.Model) -> float:
     return float(np.abs(model.predict(x, verbose=0) - other.predict(x, verbose=0)).max())
 
 
-@pytest.fixture(params=["standard", "separable"])
+@pytest.fixture(params=[{}, {"body": "separable"}, {"members": 2}], ids=str)
 def network(toy: Params, request: pytest.FixtureRequest) -> tf_keras.Model:
-    model = lightsernet.build(61, 40, 7, toy.model.model_copy(update={"body": request.param}))
+    model = lightsernet.build(61, 40, 7, toy.model.model_copy(update=request.param))
     randomise(model)
     return model
 

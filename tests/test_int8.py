@@ -33,10 +33,14 @@ from pipeline.tflite.int8 import Int8Model, quantize
 CLASSES = 5
 X = np.random.default_rng(0).normal(0, 4, (24, 59, 40, 1)).clip(-10, 10).astype(np.float32)
 
+KINDS: dict[str, dict[str, object]] = {
+    "standard": {}, "separable": {"body": "separable"}, "two members": {"members": 2},
+}  # fmt: skip
+
 
 @cache
-def folded(body: str = "standard") -> tf_keras.Model:
-    widths = TOY["model"] | {"body": body}
+def folded(kind: str = "standard") -> tf_keras.Model:
+    widths = TOY["model"] | KINDS[kind]
     model = lightsernet.build(
         59, 40, CLASSES, Model(**widths, dropout=0.3, l2=1e-6, bn_momentum=0.9)
     )
@@ -48,28 +52,28 @@ def folded(body: str = "standard") -> tf_keras.Model:
 
 
 @cache
-def teacher(body: str = "standard") -> np.ndarray:
-    return predict(folded(body), X)
+def teacher(kind: str = "standard") -> np.ndarray:
+    return predict(folded(kind), X)
 
 
 @cache
-def ptq() -> bytes:
-    return converter.to_int8(folded(), X)
+def ptq(kind: str = "standard") -> bytes:
+    return converter.to_int8(folded(kind), X)
 
 
 def fine_tuned(
-    toy: Params, body: str = "standard", on_epoch: Callable[[], object] = lambda: None, **changes: object
+    toy: Params, kind: str = "standard", on_epoch: Callable[[], object] = lambda: None, **changes: object
 ) -> qat.Tuned:  # fmt: skip
     p = toy.quantize.model_copy(update=changes)
-    network, targets = folded(body), teacher(body)
+    network, targets = folded(kind), teacher(kind)
     return qat.fine_tune(
         network.to_json(), network.get_weights(), Data(X, targets.argmax(axis=1)), targets, CLASSES,
         p, seed=0, on_epoch=on_epoch,
     )  # fmt: skip
 
 
-def tune(toy: Params, body: str = "standard", **changes: object) -> tf_keras.Model:
-    return qat.rebuild(folded(body), fine_tuned(toy, body, **changes).weights)
+def tune(toy: Params, kind: str = "standard", **changes: object) -> tf_keras.Model:
+    return qat.rebuild(folded(kind), fine_tuned(toy, kind, **changes).weights)
 
 
 def operators(content: bytes) -> dict[str, int]:
@@ -126,9 +130,17 @@ def test_kernels_of_a_separable_body_have_a_scale_for_each_channel_too(toy: Para
         assert (np.abs(steps).max(axis=(0, 1, 2)) == 127).all()
 
 
-def test_a_separable_body_follows_its_fine_tuned_model_as_closely(toy: Params) -> None:
-    tuned = tune(toy, "separable")
-    said = fidelity(converter.to_int8(tuned), X, teacher("separable").argmax(axis=1), predict(tuned, X))  # fmt: skip
+def test_members_run_side_by_side_without_a_needless_operator(toy: Params) -> None:
+    twice = {name: 2 * EXPECTED[name] for name in ("CONV_2D", "AVERAGE_POOL_2D")}
+    twice["CONV_2D"] -= 1  # one classifier for both
+    for content in (ptq("two members"), converter.to_int8(tune(toy, "two members"))):
+        assert operators(content) == EXPECTED | twice | {"CONCATENATION": 3}
+
+
+@pytest.mark.parametrize("kind", ["separable", "two members"])
+def test_other_kinds_follow_their_fine_tuned_model_as_closely(toy: Params, kind: str) -> None:
+    tuned = tune(toy, kind)
+    said = fidelity(converter.to_int8(tuned), X, teacher(kind).argmax(axis=1), predict(tuned, X))
     assert said.divergence < 0.0005
 
 
@@ -236,9 +248,7 @@ def test_input_is_rounded_and_limited_as_tflites_own_operator_does() -> None:
 
 
 def test_tflite_micro_equals_litert_reference_bit_for_bit(toy: Params) -> None:
-    for content in (
-        ptq(), converter.to_int8(tune(toy)), converter.to_int8(tune(toy, "separable")),
-    ):  # fmt: skip
+    for content in (ptq(), *(converter.to_int8(tune(toy, kind)) for kind in KINDS)):
         assert runtimes.disagreement(content, X, 1 << 20) == Disagreement(0, 0)
 
 

@@ -13,8 +13,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from conftest import CORPORA
 from scipy.io import wavfile
 from test_folding import randomise
+from test_int8 import KINDS, tune
 from test_int8 import folded as toy_model
-from test_int8 import tune
 from tf_keras import layers
 
 from pipeline.audio import front_end
@@ -34,7 +34,14 @@ from pipeline.tflite.streaming.plan import Mean, PartInput, quantized_multiplier
 from pipeline.tflite.streaming.run import StreamingInterpreter, litert
 
 RNG = np.random.default_rng(0)
-REST = {"stem_pool": [2, 2], "body": "standard", "dropout": 0.3, "l2": 1e-6, "bn_momentum": 0.9}
+REST = {
+    "members": 1,
+    "stem_pool": [2, 2],
+    "body": "standard",
+    "dropout": 0.3,
+    "l2": 1e-6,
+    "bn_momentum": 0.9,
+}
 PAPER = Model(stem_filters=32, body_filters=[64, 96, 128, 160], head_filters=320, **REST)
 SMALL = Model(stem_filters=3, body_filters=[4, 5, 6, 7], head_filters=9, **REST)
 
@@ -148,8 +155,9 @@ def test_any_number_of_frames_and_classes(frames: int) -> None:
     assert streamed.plain_macs <= streamed.macs <= 1.001 * streamed.plain_macs
 
 
-def test_fine_tuned_networks_too(toy: Params) -> None:
-    content = converter.to_int8(tune(toy))
+@pytest.mark.parametrize("kind", KINDS)
+def test_fine_tuned_networks_too(toy: Params, kind: str) -> None:
+    content = converter.to_int8(tune(toy, kind))
     assert compare(content, split(content), random_clips(3, content)) == same(3)
 
 

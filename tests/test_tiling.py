@@ -60,6 +60,7 @@ def family(
     """A network of the family, quantized after training that it never had."""
     stem, *body, head = filters
     widths = Model(
+        members=1,
         stem_filters=stem,
         stem_pool=[2, 2],
         body="standard",

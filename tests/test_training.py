@@ -16,7 +16,7 @@ from pipeline.models.training import Outcome, Recipe
 from pipeline.params import Model, Params
 
 PAPER = Model(
-    stem_filters=32, stem_pool=[2, 2], body="standard", body_filters=[64, 96, 128, 160], head_filters=320,
+    members=1, stem_filters=32, stem_pool=[2, 2], body="standard", body_filters=[64, 96, 128, 160], head_filters=320,
     dropout=0.3, l2=1e-6, bn_momentum=0.99,
 )  # fmt: skip
 

@@ -5,9 +5,14 @@ concatenated and go through four blocks of convolution and one of 1×1, then a g
 
 With `body` set to `separable` each block filters every channel by itself, then mixes them by 1×1, as
 MobileNet does (Howard et al., arXiv 1704.04861): a ninth of the weights and multiply-accumulates.
+
+With `members` above 1 so many of these networks stand side by side in one graph and what it says is the
+softmax of the mean of their logits, as of an ensemble (Lakshminarayanan et al., NeurIPS 2017). Since a
+global average and a dense layer are linear, that mean is one dense layer behind the averages of all.
 """
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
@@ -16,13 +21,15 @@ from pipeline.params import Model
 
 STEM_KERNELS = {"time": (11, 1), "frequency": (1, 9), "both": (3, 3)}
 BODY_POOLS = [(2, 2), (2, 2), (2, 1), (2, 1)]
+PATHS = "paths"  # of each member, where its three paths meet; what stands before it in the name is its prefix
 
 
 def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_keras.Model:
     """The network of the paper; 463,431 parameters with the paper's widths and 7 classes.
 
     Input [shape=(batch, frames, bins, 1)], output probabilities [shape=(batch, classes)]. Layers
-    have fixed names and seeds, so that two builds in one process are the same.
+    have fixed names and seeds, so that two builds in one process are the same. Those of a member begin
+    with its prefix, which is empty where there is one member.
     """
     seeds = iter(range(seed * 100, seed * 100 + 100))
 
@@ -48,20 +55,29 @@ def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_k
             x, kernel = activated(x, f"{name}_filter"), (1, 1)
         return convolution(x, filters, kernel, name, use_bias=False, kernel_regularizer=l2)
 
+    def member(x, prefix: str):  # type: ignore[no-untyped-def]
+        paths = [
+            layers.AveragePooling2D(
+                tuple(p.stem_pool), padding="same", name=f"{prefix}{name}_pool"
+            )(convolution(x, p.stem_filters, kernel, f"{prefix}{name}"))
+            for name, kernel in STEM_KERNELS.items()
+        ]
+        x = layers.Concatenate(name=f"{prefix}{PATHS}")(paths)
+        for number, (filters, pool) in enumerate(zip(p.body_filters, BODY_POOLS, strict=True), 1):
+            name = f"{prefix}body{number}"
+            x = block(x, filters, name)
+            x = layers.AveragePooling2D(pool, padding="same", name=f"{name}_pool")(x)
+        return convolution(
+            x, p.head_filters, (1, 1), f"{prefix}head", use_bias=False, kernel_regularizer=l2
+        )
+
     l2 = tf_keras.regularizers.L2(p.l2)
     inputs = layers.Input((frames, bins, 1), name="features")
-    paths = [
-        layers.AveragePooling2D(tuple(p.stem_pool), padding="same", name=f"{name}_pool")(
-            convolution(inputs, p.stem_filters, kernel, name)
-        )
-        for name, kernel in STEM_KERNELS.items()
-    ]
-    x = layers.Concatenate(name="paths")(paths)
-    for number, (filters, pool) in enumerate(zip(p.body_filters, BODY_POOLS, strict=True), 1):
-        name = f"body{number}"
-        x = block(x, filters, name)
-        x = layers.AveragePooling2D(pool, padding="same", name=f"{name}_pool")(x)
-    x = convolution(x, p.head_filters, (1, 1), "head", use_bias=False, kernel_regularizer=l2)
+    if p.members == 1:
+        x = member(inputs, "")
+    else:
+        heads = [member(inputs, f"member{number}_") for number in range(1, p.members + 1)]
+        x = layers.Concatenate(name="members")(heads)
     x = layers.GlobalAveragePooling2D(name="head_pool")(x)
     x = layers.Dropout(p.dropout, seed=next(seeds), name="dropout")(x)
     outputs = layers.Dense(
@@ -79,21 +95,34 @@ def for_training(model: tf_keras.Model) -> tf_keras.Model:
     """`model` as a training step computes it: the variables are the same.
 
     A second input takes the place of dropout, whose random state cannot be put into a checkpoint
-    [shape=(batch, head_filters)]. The paths are computed as in stem.py.
+    [shape=(batch, members · head_filters)]. The paths are computed as in stem.py. Each member learns by
+    itself: the output has what the first says of the batch, then what the second says, and so on
+    [shape=(members · batch, classes)].
     """
-    x = features = layers.Input(model.input_shape[1:], name="features")
-    x = stem.of(model, list(STEM_KERNELS))(x)
     names = [layer.name for layer in model.layers]
-    for layer in model.layers[names.index("paths") + 1 : names.index("dropout")]:
-        x = layer(x)
-    mask = layers.Input(x.shape[1:], name="mask")
-    masked = layers.Multiply(name="masked")([x, mask])
-    return tf_keras.Model([features, mask], model.get_layer("emotion")(masked))
+    members = [name.removesuffix(PATHS) for name in names if name.endswith(PATHS)]
+    features = layers.Input(model.input_shape[1:], name="features")
+    paths = [f"{prefix}{name}" for prefix in members for name in STEM_KERNELS]
+    pooled = tf.split(stem.of(model, paths)(features), len(members), axis=-1)
+    heads = []
+    for prefix, x in zip(members, pooled, strict=True):
+        after = slice(names.index(f"{prefix}{PATHS}") + 1, names.index("head_pool"))
+        for layer in model.layers[after]:
+            if layer.name.startswith(prefix):
+                x = layer(x)
+        heads.append(x)
+    averages = model.get_layer("head_pool")(tf.concat(heads, axis=-1))
+    mask = layers.Input(averages.shape[1:], name="mask")
+    masked = layers.Multiply(name="masked")([averages, mask])
+    # With the others' averages at 0 and its own times their number, the mean of all is a member's logits.
+    alone = len(members) * np.repeat(np.eye(len(members)), heads[0].shape[-1], axis=1)
+    said = [model.get_layer("emotion")(masked * tf.constant(of, masked.dtype)) for of in alone]
+    return tf_keras.Model([features, mask], tf.concat(said, axis=0))
 
 
 def dropout_mask(clips: int, p: Model, rng: np.random.Generator) -> np.ndarray:
-    """What dropout multiplies the averages by [shape=(clips, head_filters)], 1 in the mean."""
-    kept = rng.random((clips, p.head_filters)) >= p.dropout
+    """What dropout multiplies the averages by [shape=(clips, members · head_filters)], 1 in the mean."""
+    kept = rng.random((clips, p.members * p.head_filters)) >= p.dropout
     return (kept / (1 - p.dropout)).astype(np.float32)
 
 

@@ -108,10 +108,12 @@ class _Step:
         none = tf.zeros([1, classes])
         self.trained.compute_loss(y=none, y_pred=none)
         self.trained.compute_metrics(None, none, none, None)
-        self.run = self._compiled(p.class_weights)
+        self.run = self._compiled(p.class_weights, recipe.model.members)
 
-    def _compiled(self, weighted: bool) -> tf.types.experimental.PolymorphicFunction:
+    def _compiled(self, weighted: bool, members: int) -> tf.types.experimental.PolymorphicFunction:
         """A step on a batch of any size: inputs, labels, and weights where classes have some.
+
+        Each member learns from all of the batch; loss and metrics are means over members.
 
         Keras's `train_on_batch` would trace it once more for the smaller batch at the end of an epoch.
         """
@@ -123,7 +125,8 @@ class _Step:
         def step(
             x: tf.Tensor, mask: tf.Tensor, y: tf.Tensor, *weights: tf.Tensor
         ) -> dict[str, tf.Tensor]:
-            said: dict[str, tf.Tensor] = self.trained.train_step(([x, mask], y, *weights))
+            targets = [tf.concat([each] * members, axis=0) for each in (y, *weights)]
+            said: dict[str, tf.Tensor] = self.trained.train_step(([x, mask], *targets))
             return said
 
         return tf.function(step, input_signature=batch)
