@@ -20,7 +20,7 @@ Y = np.eye(CLASSES, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
 
 def widths(members: int, **changes: object) -> Model:
     small = {
-        "model.stem_filters": 4, "model.body_filters": [4, 5, 6, 7], "model.head_filters": 8, "model.l2": 0.0,
+        "model.stem_filters": 4, "model.body_filters": [4, 5, 6, 7], "model.head_filters": 8, "model.l2": 0.1,
     }  # fmt: skip
     return params.load(changes=small | {"model.members": members} | changes).model
 
@@ -61,11 +61,12 @@ def test_the_output_is_the_softmax_of_the_members_mean_logits(members: int, body
 
 
 def gradients(model: tf_keras.Model, outputs: tf_keras.Model, *inputs: np.ndarray) -> dict[str, np.ndarray]:  # fmt: skip
-    """Of the mean cross-entropy, of every trainable variable of `model`, by its layer and kind."""
+    """Of mean cross-entropy and weight penalty, of every trainable variable of `model`, by its name."""
     with tf.GradientTape() as tape:
         said = outputs(inputs if len(inputs) > 1 else inputs[0], training=True)
         y = np.concatenate([Y] * (len(said) // len(Y)))
         loss = tf.reduce_mean(tf_keras.losses.categorical_crossentropy(y, said))
+        loss += tf.add_n(model.losses)
     variables = model.trainable_variables
     found = tape.gradient(loss, variables)
     return {v.name: np.asarray(g) for v, g in zip(variables, found, strict=True)}

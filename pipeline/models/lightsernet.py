@@ -71,7 +71,7 @@ def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_k
             x, p.head_filters, (1, 1), f"{prefix}head", use_bias=False, kernel_regularizer=l2
         )
 
-    l2 = tf_keras.regularizers.L2(p.l2)
+    l2 = tf_keras.regularizers.L2(p.l2 / p.members)  # a step takes the mean of the members' losses
     inputs = layers.Input((frames, bins, 1), name="features")
     if p.members == 1:
         x = member(inputs, "")
