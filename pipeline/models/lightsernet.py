@@ -103,21 +103,40 @@ def for_training(model: tf_keras.Model) -> tf_keras.Model:
     members = [name.removesuffix(PATHS) for name in names if name.endswith(PATHS)]
     features = layers.Input(model.input_shape[1:], name="features")
     paths = [f"{prefix}{name}" for prefix in members for name in STEM_KERNELS]
-    pooled = tf.split(stem.of(model, paths)(features), len(members), axis=-1)
+    x = stem.of(model, paths)(features)
     heads = []
-    for prefix, x in zip(members, pooled, strict=True):
+    for prefix, y in zip(members, _parted(x, len(members)), strict=True):
         after = slice(names.index(f"{prefix}{PATHS}") + 1, names.index("head_pool"))
         for layer in model.layers[after]:
             if layer.name.startswith(prefix):
-                x = layer(x)
-        heads.append(x)
-    averages = model.get_layer("head_pool")(tf.concat(heads, axis=-1))
+                y = layer(y)
+        heads.append(y)
+    averages = model.get_layer("head_pool")(_joined(heads, axis=-1))
     mask = layers.Input(averages.shape[1:], name="mask")
     masked = layers.Multiply(name="masked")([averages, mask])
-    # With the others' averages at 0 and its own times their number, the mean of all is a member's logits.
-    alone = len(members) * np.repeat(np.eye(len(members)), heads[0].shape[-1], axis=1)
-    said = [model.get_layer("emotion")(masked * tf.constant(of, masked.dtype)) for of in alone]
-    return tf_keras.Model([features, mask], tf.concat(said, axis=0))
+    said = [model.get_layer("emotion")(own) for own in _each_alone(masked, len(members))]
+    return tf_keras.Model([features, mask], _joined(said, axis=0))
+
+
+# A network of one member is trained by the same operators, and so to the same bits, as before there were more.
+def _parted(x: tf.Tensor, parts: int) -> list[tf.Tensor]:
+    """Equal shares of the channels."""
+    return [x] if parts == 1 else tf.split(x, parts, axis=-1)
+
+
+def _joined(tensors: list[tf.Tensor], axis: int) -> tf.Tensor:
+    return tensors[0] if len(tensors) == 1 else tf.concat(tensors, axis)
+
+
+def _each_alone(averages: tf.Tensor, members: int) -> list[tf.Tensor]:
+    """What the dense layer has to read [shape=(batch, members · head_filters)] to say a member's logits alone.
+
+    With the others' averages at 0 and its own times their number, the mean of all is its own.
+    """
+    if members == 1:
+        return [averages]
+    shares = members * np.repeat(np.eye(members), averages.shape[-1] // members, axis=1)
+    return [averages * tf.constant(share, averages.dtype) for share in shares]
 
 
 def dropout_mask(clips: int, p: Model, rng: np.random.Generator) -> np.ndarray:

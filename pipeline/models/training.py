@@ -125,8 +125,9 @@ class _Step:
         def step(
             x: tf.Tensor, mask: tf.Tensor, y: tf.Tensor, *weights: tf.Tensor
         ) -> dict[str, tf.Tensor]:
-            targets = [tf.concat([each] * members, axis=0) for each in (y, *weights)]
-            said: dict[str, tf.Tensor] = self.trained.train_step(([x, mask], *targets))
+            if members > 1:
+                y, weights = (tf.concat([each] * members, axis=0) for each in (y, weights))
+            said: dict[str, tf.Tensor] = self.trained.train_step(([x, mask], y, *weights))
             return said
 
         return tf.function(step, input_signature=batch)
