@@ -40,6 +40,23 @@ def test_labels_leave_out_the_corpus_and_keep_apart() -> None:
     assert not any("one-" in (text.text or "") for text in texts)
 
 
+def test_a_label_from_the_left_and_one_from_the_right_do_not_meet() -> None:
+    dearest = run("a name that reaches far to the left", 70.1, 2_000_000)
+    rows = {"cheap": run("another long one", 70, 1_000_000), "dear": dearest}
+    drawn = ElementTree.fromstring(pareto.picture(rows))
+    names = {of.name for of in rows.values()}
+    placed = [
+        (float(text.get("x", 0)), float(text.get("y", 0)), text.get("text-anchor"), len(text.text or ""))
+        for text in drawn.iter("{http://www.w3.org/2000/svg}text")
+        if text.text in names
+    ][:2]  # fmt: skip
+    (left, y, anchor, letters), (right, other_y, other_anchor, other_letters) = placed
+    assert (anchor, other_anchor) == (None, "end")
+    # They would meet on one line, so they stand on two.
+    assert left + pareto.LETTER * letters > right - pareto.LETTER * other_letters
+    assert abs(y - other_y) >= pareto.LETTERS
+
+
 def test_the_front_holds_what_no_cheaper_network_beats() -> None:
     points = [
         Point(name, ua, ua, ua, {"macs": macs})

@@ -18,6 +18,7 @@ COSTS = {
 WIDTH, HEIGHT, MARGIN = 300, 220, 56  # of one panel's plot and the room around it, pixels
 STEP = 5  # percent, of the axis of UA
 LETTERS = 13  # pixels from one label down to the next
+LETTER = 6.6  # pixels across a letter, about
 
 
 RUNS = (
@@ -113,6 +114,34 @@ def _ticks(most: float) -> list[int]:
     return list(range(0, int(most) + 1, step))
 
 
+def _place_labels(marks: list[dict[str, Any]]) -> None:
+    """Set `to_the_right` and `label_y` of each mark so that no label covers another, or a point."""
+    taken = [(mark["x"] - 5, mark["x"] + 5, mark["y"] - 5, mark["y"] + 5) for mark in marks]
+
+    def box(mark: dict[str, Any], right: bool, y: float) -> tuple[float, float, float, float]:
+        wide = LETTER * len(mark["label"])
+        left = mark["x"] + 8 if right else mark["x"] - 8 - wide
+        return left, left + wide, y - LETTERS + 2, y + 2
+
+    def free(of: tuple[float, float, float, float]) -> bool:
+        inside = of[0] > 0 and of[1] < WIDTH + MARGIN
+        return inside and not any(
+            of[0] < b[1] and b[0] < of[1] and of[2] < b[3] and b[2] < of[3] for b in taken
+        )
+
+    for mark in sorted(marks, key=lambda mark: mark["y"]):
+        sides = (True, False) if mark["x"] < 0.6 * WIDTH else (False, True)
+        # Down the same side first, in the order of the points: a label beyond its point is taken for another's.
+        places = [
+            (right, mark["y"] - 7 + LETTERS * steps)
+            for right in sides
+            for steps in range(len(marks) + 1)
+        ]
+        place = next((each for each in places if free(box(mark, *each))), places[0])
+        mark["to_the_right"], mark["label_y"] = place
+        taken.append(box(mark, *place))
+
+
 def _panel(points: list[Point], cost: str) -> dict[str, Any]:
     """Places in pixels within one plot."""
     most = 1.1 * max(each.costs[cost] for each in points)
@@ -130,17 +159,13 @@ def _panel(points: list[Point], cost: str) -> dict[str, Any]:
             "low": y(each.low),
             "high": y(each.high),
             "label": each.name.removeprefix(shared),
-            "to_the_right": x < 0.6 * WIDTH,
             "said": each.said(cost),
         }
 
     heads = {each.name.partition("-")[0] for each in points}
     shared = f"{heads.pop()}-" if len(heads) == 1 else ""  # the corpus, which stands above
     marks = [placed(each) for each in points]
-    lowest = {True: 0.0, False: 0.0}  # label so far on each side
-    for mark in sorted(marks, key=lambda mark: mark["y"]):
-        mark["label_y"] = max(mark["y"] - 7, lowest[mark["to_the_right"]] + LETTERS)
-        lowest[mark["to_the_right"]] = mark["label_y"]
+    _place_labels(marks)
     unit, name = (1e6, "M") if most > 1e7 else (1e3, "k")
     return {
         "title": COSTS[cost],
