@@ -405,6 +405,15 @@ def test_the_table_has_before_and_after() -> None:
     assert table["flatbuffer (bytes)"] == (f"{len(content):,}", f"{len(tiled.content):,}")
 
 
+def side_by_side(x: object) -> object:
+    """Two trunks that meet behind their convolutions."""
+    trunks = [
+        layers.AveragePooling2D(2)(layers.Conv2D(3, 3, padding="same")(x)),
+        layers.AveragePooling2D(2)(layers.Conv2D(3, 3, padding="same")(x)),
+    ]
+    return layers.Flatten()(layers.Concatenate()(trunks))
+
+
 def quantized(build: object) -> bytes:
     x = layers.Input((32, BINS, 1))
     return int8(tf_keras.Model(x, build(x)))  # type: ignore[operator]
@@ -418,7 +427,8 @@ REFUSED = {
         layers.Conv2D(3, 3)(layers.Concatenate(axis=1)([layers.Conv2D(1, 1)(x), x]))
     ),
     "has no convolution over time": lambda x: layers.Dense(3)(layers.Flatten()(x)),
-    "nothing before its last convolution": lambda x: layers.Flatten()(layers.Conv2D(3, 3)(x)),
+    "before its last convolution no tensor": lambda x: layers.Flatten()(layers.Conv2D(3, 3)(x)),
+    "as where networks stand side by side": side_by_side,
 }
 
 

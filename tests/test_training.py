@@ -90,14 +90,14 @@ def clips(seed: int, n: int = 48) -> Data:
     return Data(x.astype(np.float32), y)
 
 
-def recipe(toy: Params, **changes: object) -> Recipe:
+def recipe(toy: Params, members: int = 1, **changes: object) -> Recipe:
     """Six epochs at a rate at which accuracy moves from one to the next."""
     augmented = {name: changes.pop(name) for name in list(changes) if hasattr(toy.augment, name)}
     train = {"epochs": 6, "hold_epochs": 6, "learning_rate": 0.003, **changes}
     return Recipe(
         toy.sample_rate,
         toy.features,
-        quick(toy),
+        quick(toy).model_copy(update={"members": members}),
         toy.train.model_copy(update=train),
         toy.augment.model_copy(update=augmented),
     )
@@ -289,13 +289,14 @@ def test_the_last_epochs_are_averaged_with_their_statistics(toy: Params) -> None
     assert not np.allclose(averaged[0], ends[-1][0], atol=1e-5)
 
 
+@pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_class_weights_let_a_rare_class_weigh_as_much_as_the_others(
-    toy: Params, weighted: bool
+    toy: Params, weighted: bool, members: int
 ) -> None:
     kept = [*np.flatnonzero(clips(0).y != 2), 2, 5]  # 16, 16 and 2 clips
     rare = Data(clips(0).x[kept], clips(0).y[kept])
-    p = recipe(toy, class_weights=weighted, batch_size=len(rare))
+    p = recipe(toy, members, class_weights=weighted, batch_size=len(rare))
     first = training.fit(rare, None, None, 3, p, 1, epochs=1).history[0]
     # The one step of that epoch, by hand.
     rng = np.random.default_rng((1, 0))
@@ -303,7 +304,7 @@ def test_class_weights_let_a_rare_class_weigh_as_much_as_the_others(
     network = lightsernet.build(40, 24, 3, p.model, 1)
     mask = lightsernet.dropout_mask(len(rare), p.model, rng)
     q = lightsernet.for_training(network)([rare.x[order], mask], training=True).numpy()
-    y = rare.y[order]
+    y = np.tile(rare.y[order], members)  # each member's in turn
     weight = np.array([34 / 48, 34 / 48, 34 / 6])[y] if weighted else 1.0
     loss = np.mean(weight * -np.log(q[np.arange(len(y)), y])) + float(sum(network.losses))
     assert first["train_loss"] == pytest.approx(loss, rel=1e-4)
@@ -324,14 +325,14 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("killed_after", [1, 4])
+@pytest.mark.parametrize(("killed_after", "members"), [(1, 1), (4, 1), (4, 2)])
 def test_an_interrupted_training_goes_on_inside_the_fold_and_ends_with_the_same_bits(
-    toy: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int
+    toy: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_after: int, members: int
 ) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
     # Everything that draws or remembers: dropout, augmentation, the mean of weights, the best epochs.
     changes = {
-        "averaged_epochs": 3, "time_shift": 0.2, "mixup": 0.3, "validation": clips(7), "test": clips(5),
+        "members": members, "averaged_epochs": 3, "time_shift": 0.2, "mixup": 0.3, "validation": clips(7), "test": clips(5),
     }  # fmt: skip
     undisturbed, file = fit(toy, **changes), tmp_path / "checkpoint"
     epochs = 0

@@ -184,7 +184,7 @@ def explain(budget: Budget, graph: Graph, others: Iterable[Need], boards: dict[s
     if need.ram_bytes > budget.ram_limit_bytes:
         change.append("a smaller input_len or fewer model.stem_filters")
     if need.flash_bytes > budget.flash_limit_bytes:
-        change.append("fewer model.body_filters and model.head_filters")
+        change.append("fewer model.members, model.body_filters or model.head_filters")
     anywhere = need.on(None)
     fitting = [name for name, board in boards.items() if fits(board, anywhere.sizes)]
     change.append(f"a board that holds it ({', '.join(fitting) or 'none is in the table'})")

@@ -31,7 +31,7 @@ def build(frames: int, bins: int, classes: int, p: Model, seed: int = 0) -> tf_k
     have fixed names and seeds, so that two builds in one process are the same. Those of a member begin
     with its prefix, which is empty where there is one member.
     """
-    seeds = iter(range(seed * 100, seed * 100 + 100))
+    seeds = iter(range(seed * 100, seed * 100 + 100))  # a separable member takes 12
 
     def initial() -> tf_keras.initializers.Initializer:
         return tf_keras.initializers.GlorotUniform(seed=next(seeds))
@@ -97,7 +97,8 @@ def for_training(model: tf_keras.Model) -> tf_keras.Model:
     A second input takes the place of dropout, whose random state cannot be put into a checkpoint
     [shape=(batch, members · head_filters)]. The paths are computed as in stem.py. Each member learns by
     itself: the output has what the first says of the batch, then what the second says, and so on
-    [shape=(members · batch, classes)].
+    [shape=(members · batch, classes)]. The classifier's kernel holds each one's share of the mean, so that a
+    step of it counts `members` times for that one, and its bias is theirs in common.
     """
     names = [layer.name for layer in model.layers]
     members = [name.removesuffix(PATHS) for name in names if name.endswith(PATHS)]

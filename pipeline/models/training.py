@@ -45,7 +45,8 @@ class Outcome:
     weights : of the chosen epoch: the last one, or the best one on the validation side
     chosen_epoch : counted from 1
     history : one dict per epoch: epoch, learning_rate, train_loss, train_accuracy, and where
-        there are such sides validation_accuracy and test_accuracy
+        there are such sides validation_accuracy and test_accuracy. While it learns each member is
+        scored by itself: of these, train_loss and train_accuracy are means
     paper_epoch, paper_probabilities : the paper's protocol: the epoch with the best accuracy on
         the test side, and its probabilities there [shape=(clips, classes)]. Nothing honest may
         read them; None without a test side.
@@ -126,7 +127,7 @@ class _Step:
             x: tf.Tensor, mask: tf.Tensor, y: tf.Tensor, *weights: tf.Tensor
         ) -> dict[str, tf.Tensor]:
             if members > 1:
-                y, weights = (tf.concat([each] * members, axis=0) for each in (y, weights))
+                y, *weights = [tf.concat([each] * members, axis=0) for each in (y, *weights)]  # type: ignore[assignment]
             said: dict[str, tf.Tensor] = self.trained.train_step(([x, mask], y, *weights))
             return said
 

@@ -115,7 +115,7 @@ def _ticks(most: float) -> list[int]:
 
 
 def _place_labels(marks: list[dict[str, Any]]) -> None:
-    """Set `to_the_right` and `label_y` of each mark so that no label covers another, or a point."""
+    """Set `to_the_right` and `label_y` of each mark so that labels cover neither another nor a point, where there is room."""
     taken = [(mark["x"] - 5, mark["x"] + 5, mark["y"] - 5, mark["y"] + 5) for mark in marks]
 
     def box(mark: dict[str, Any], right: bool, y: float) -> tuple[float, float, float, float]:
@@ -124,18 +124,18 @@ def _place_labels(marks: list[dict[str, Any]]) -> None:
         return left, left + wide, y - LETTERS + 2, y + 2
 
     def free(of: tuple[float, float, float, float]) -> bool:
-        inside = of[0] > 0 and of[1] < WIDTH + MARGIN
+        inside = of[0] > 0 and of[1] < WIDTH + MARGIN and of[3] < HEIGHT
         return inside and not any(
             of[0] < b[1] and b[0] < of[1] and of[2] < b[3] and b[2] < of[3] for b in taken
         )
 
     for mark in sorted(marks, key=lambda mark: mark["y"]):
         sides = (True, False) if mark["x"] < 0.6 * WIDTH else (False, True)
-        # Down the same side first, in the order of the points: a label beyond its point is taken for another's.
+        # Downwards on one side first: so labels stand in the order of their points.
         places = [
-            (right, mark["y"] - 7 + LETTERS * steps)
+            (right, mark["y"] - 7 + down)
             for right in sides
-            for steps in range(len(marks) + 1)
+            for down in range(LETTERS * (len(marks) + 1))
         ]
         place = next((each for each in places if free(box(mark, *each))), places[0])
         mark["to_the_right"], mark["label_y"] = place

@@ -19,7 +19,7 @@ class WrittenStart(Form):
 
 
 class WrittenPlan(Form):
-    """The plan: `speakers` are those that choices are made on, `held_to` a variant by the one it is held to."""
+    """The plan: `speakers` are those that choices are made on, `held_to` has by variant what it is held to."""
 
     speakers: Annotated[list[str], Field(min_length=2)]
     seeds: Annotated[list[int], Field(min_length=1)]
@@ -33,6 +33,8 @@ class WrittenPlan(Form):
         named = [*self.held_to, *self.held_to.values()]
         if unknown := [name for name in named if name not in self.variants]:
             raise ValueError(f"held_to names {listed(unknown)}, which is none of its variants")
+        if (first := next(iter(self.variants))) in self.held_to:
+            raise ValueError(f"held_to has {first}, which the others are held to")
         if itself := [name for name, other in self.held_to.items() if name == other]:
             raise ValueError(f"held_to holds {listed(itself)} to itself, expected another variant")
         return self

@@ -68,7 +68,8 @@ def cuts(source: Source) -> list[int]:
             found.append(output)
     if not found:
         raise first_reason or ModelError(
-            "the model cannot run slab by slab: nothing before its last convolution is longer than one row"
+            "the model cannot run slab by slab: before its last convolution no tensor longer than one row is all "
+            "that follows reads, as where networks stand side by side"
         )
     return found
 
