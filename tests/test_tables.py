@@ -247,7 +247,7 @@ def test_the_papers_rows_are_of_the_papers_recipe_whatever_the_defaults_are() ->
         "n_mfcc": 40, "lifter": 0, "log_offset": 1e-6, "clip": 10.0,
     }  # fmt: skip
     model = {
-        "stem_filters": 32, "stem_pool": [2, 2], "body": "standard", "body_filters": [64, 96, 128, 160], "head_filters": 320,
+        "members": 1, "stem_filters": 32, "stem_pool": [2, 2], "body": "standard", "body_filters": [64, 96, 128, 160], "head_filters": 320,
         "dropout": 0.3, "l2": 1e-6, "bn_momentum": 0.99,
     }  # fmt: skip
     train = {
