@@ -407,10 +407,7 @@ def test_the_table_has_before_and_after() -> None:
 
 def side_by_side(x: object) -> object:
     """Two trunks that meet behind their convolutions."""
-    trunks = [
-        layers.AveragePooling2D(2)(layers.Conv2D(3, 3, padding="same")(x)),
-        layers.AveragePooling2D(2)(layers.Conv2D(3, 3, padding="same")(x)),
-    ]
+    trunks = [layers.AveragePooling2D(2)(layers.Conv2D(3, 3, padding="same")(x)) for _ in range(2)]
     return layers.Flatten()(layers.Concatenate()(trunks))
 
 
