@@ -1,16 +1,19 @@
 """Training speed beside the reference implementation's way and the machine's own peak.
 
     make bench
+    python -m benchmarks.training --epochs 60    # a run's own number of them
 
 The network is the paper's at 3 s. The clips are noise with something of each class in it, so that a way
 which learns less shows it in UA: over all folds, each clip told by the last epoch of the fold without it.
-Both ways train the same folds for the same epochs at one rate and look at the test fold after each; both
-times hold everything from an empty process: the import of TensorFlow, its graphs, a cold cache. Memory is
+All ways train the same folds for the same epochs at one rate and look at the test fold after each; all
+times hold everything from an empty process: the import of TensorFlow, its graphs, a cold cache, which
+weigh less the more epochs there are. bfloat16 is slow where the processor has to emulate it. Memory is
 what all processes of a way hold together at most, each page that they share counted once. Three
 multiply-accumulates are counted for each of the network's own: forward, and backward for inputs and
 weights.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -34,7 +37,8 @@ from pipeline.models.training import Recipe
 from pipeline.scoring import scores
 
 CLIPS, FRAMES, BINS, CLASSES = 320, 184, 40, 7
-FOLDS, EPOCHS = 4, 12
+FOLDS, EPOCHS = 4, 12  # so many epochs where no other number is asked for
+PRECISIONS = "float32", "bfloat16"
 RATE = 1e-3  # of Adam, all the time
 HINT = 0.12  # how far a class moves a bin, in deviations of the noise
 ROUNDS = 2
@@ -131,12 +135,12 @@ def sides(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> folds.Sides:
     return Data(x[~out], y[~out]), None, Data(x[out], y[out])
 
 
-def ours(folder: Path) -> None:
+def ours(folder: Path, epochs: int, precision: str) -> None:
     """The same folds and epochs through the pipeline; what it says of each clip goes to answer.json."""
     x = np.stack([np.load(file) for file in sorted((folder / "clips").iterdir())])
     y = np.load(folder / "labels.npy").argmax(axis=1)
     p = params.load()
-    changes = {"epochs": EPOCHS, "batch_size": 32, "learning_rate": RATE, "schedule": "steps", "hold_epochs": EPOCHS}  # fmt: skip
+    changes = {"epochs": epochs, "batch_size": 32, "learning_rate": RATE, "schedule": "steps", "hold_epochs": epochs, "precision": precision}  # fmt: skip
     recipe = Recipe(p.sample_rate, p.features, p.model, p.train.model_copy(update=changes), p.augment)  # fmt: skip
     parts = [np.arange(CLIPS) % FOLDS == fold for fold in range(FOLDS)]
     jobs = [Job(f"fold {n}", partial(sides, x, y, out), n) for n, out in enumerate(parts)]
@@ -147,40 +151,52 @@ def ours(folder: Path) -> None:
     (folder / "answer.json").write_text(json.dumps(said.tolist()))
 
 
-def main() -> None:
+def main(epochs: int) -> None:
     macs = 3 * lightsernet.macs(lightsernet.build(FRAMES, BINS, CLASSES, params.load().model))
-    steps = CLIPS * (FOLDS - 1) * EPOCHS
-    rounds: dict[str, list[Way]] = {"reference": [], "ours": []}
+    steps = CLIPS * (FOLDS - 1) * epochs
+    commands: dict[str, tuple[str, list[object]]] = {
+        "reference": ("benchmarks.reference", [FOLDS, epochs, RATE]),
+        **{
+            f"ours, {name}": ("benchmarks.training", ["--epochs", epochs, "--precision", name])
+            for name in PRECISIONS
+        },
+    }
+    rounds: dict[str, list[Way]] = {name: [] for name in commands}
     for _ in range(ROUNDS):  # in turns, so that a change of the machine's pace touches both
         for name, ways in rounds.items():
             with tempfile.TemporaryDirectory() as name_of_folder:
                 folder = Path(name_of_folder)
                 write(folder)
                 os.environ["SERNET_CACHE"] = str(folder / "cache")
-                ways.append(
-                    timed("benchmarks.reference", folder, FOLDS, EPOCHS, RATE)
-                    if name == "reference"
-                    else timed("benchmarks.training", folder)
-                )
+                module, arguments = commands[name]
+                ways.append(timed(module, folder, *arguments))
     peak = matrix_peak()
     best = {
         name: Way(min(w.seconds for w in ways), max(w.bytes for w in ways), ways[-1].ua)
         for name, ways in rounds.items()
     }
-    print(f"{FOLDS} folds of {CLIPS} clips, {EPOCHS} epochs, batches of 32")
+    print(f"{FOLDS} folds of {CLIPS} clips, {epochs} epochs, batches of 32")
     print(f"peak of a float32 matrix product: {peak / 1e9:.0f} G multiply-accumulates a second")
     print(
-        f"{'':10} {'seconds':>8} {'clips/s':>8} {'of the peak':>12} {'memory, GiB':>12} {'UA %':>6}"
+        f"{'':14} {'seconds':>8} {'ratio':>6} {'clips/s':>8} {'of the peak':>12} {'memory, GiB':>12} {'UA %':>6}"
     )
     for name, way in best.items():
         print(
-            f"{name:10} {way.seconds:8.1f} {steps / way.seconds:8.0f} {macs * steps / way.seconds / peak:12.0%} "
-            f"{way.bytes / 2**30:12.1f} {way.ua:6.2f}"
+            f"{name:14} {way.seconds:8.1f} {best['reference'].seconds / way.seconds:6.2f} {steps / way.seconds:8.0f} "
+            f"{macs * steps / way.seconds / peak:12.0%} {way.bytes / 2**30:12.1f} {way.ua:6.2f}"
         )
-    print(
-        f"the reference takes {best['reference'].seconds / best['ours'].seconds:.2f} times as long as ours"
-    )
+    print("ratio: how many times as long the reference takes")
 
 
 if __name__ == "__main__":
-    run(partial(ours, Path(sys.argv[1])) if len(sys.argv) > 1 else main)
+    parser = argparse.ArgumentParser(description="Training speed beside the reference's way.")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of each fold")
+    # What follows is how it calls itself, for our ways.
+    parser.add_argument("folder", type=Path, nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("--precision", choices=PRECISIONS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    run(
+        partial(ours, given.folder, given.epochs, given.precision)
+        if given.folder
+        else partial(main, given.epochs)
+    )
