@@ -16,6 +16,7 @@ from pipeline.forms import Form
 from pipeline.outputs import staged
 from pipeline.reporting import plan_file, revisions, runs
 from pipeline.scoring import scores
+from pipeline.scoring.protocols import SHIPS
 from pipeline.scoring.speakers import Comparison, Interval, interval
 from pipeline.written import read_json
 
@@ -65,8 +66,9 @@ class NamedRun:
     metrics, params : of the committed run; None where it has not been run
     evaluation : of the committed run, as `evaluate` wrote it then; older ones lack what is newer
     note : what has to be known of the committed run beside its parameters
-    unseen : of a run that rests on choices made on some speakers, what the int8 model scores on the
-        others; None where it rests on none, or has not been run
+    chosen : whether it rests on choices that were made on some of the speakers
+    unseen : what the int8 model scores on the other speakers; None where no run on the corpus rests on
+        such choices, or this one has not been run
     """
 
     name: str
@@ -77,6 +79,7 @@ class NamedRun:
     params: dict[str, Any] | None
     evaluation: dict[str, Any] | None
     note: str
+    chosen: bool = False
     unseen: "Unseen | None" = None
 
     @property
@@ -93,10 +96,9 @@ class NamedRun:
     def remark(self) -> str:
         said = [self.note] if self.note else []
         if of := self.unseen:
-            said.append(
-                f"its recipe was chosen on {of.chosen_on} of the {of.chosen_on + of.speakers} speakers: int8 on the "
-                f"other {of.speakers}: UA {of}"
-            )
+            if self.chosen:
+                said.append(f"its recipe was chosen on {len(of.chosen_on)} of the speakers")
+            said.append(f"int8 on the {of.speakers} that choices were not made on: UA {of}")
         return "".join(f"; {text}" for text in said)
 
 
@@ -104,11 +106,12 @@ class NamedRun:
 class Unseen:
     """Scores on the speakers that no choice has seen.
 
-    chosen_on, speakers : how many the choices were made on, and how many they were not
+    chosen_on : the speakers that they were made on
+    speakers : how many they were not made on
     ua : of the int8 model in percent, honest protocol, with its `interval` over these speakers
     """
 
-    chosen_on: int
+    chosen_on: list[str]
     speakers: int
     ua: float
     interval: Interval | None
@@ -121,9 +124,9 @@ class Unseen:
     def of(cls, run: Path, chosen_on: list[str]) -> "Unseen":
         rows = runs.predictions(str(run))
         rest = rows[~rows["speaker"].isin(chosen_on)]
-        column = "predicted_int8"
+        column = f"predicted_{SHIPS}"
         return cls(
-            len(chosen_on),
+            chosen_on,
             rest["speaker"].nunique(),
             scores.summary(rest["actual"], rest[column])["ua"],
             interval(rest, column, "ua"),
@@ -205,6 +208,7 @@ def read(folder: Path) -> tuple[dict[str, NamedRun], list[Peers]]:
         ROWS is not of its form.
     """
     content = _rows(folder)
+    rests_on_choices = {entry.corpus for entry in content.rows.values() if entry.chosen}
     rows = {}
     for name, entry in content.rows.items():
         done = (folder / name / paths.METRICS.name).is_file()
@@ -220,8 +224,9 @@ def read(folder: Path) -> tuple[dict[str, NamedRun], list[Peers]]:
             forms.content(folder / name / "params.yaml") if done else None,
             evaluation,
             entry.note,
+            entry.chosen,
             Unseen.of(folder / name, plan_file.read(folder / ABLATION).speakers)
-            if done and entry.chosen
+            if done and entry.corpus in rests_on_choices
             else None,
         )
     return rows, content.peers
@@ -233,12 +238,14 @@ class Against:
 
     run, reference : by name
     models : UA of the run minus the reference's, for each of `runs.JUDGED`
+    unseen : of the int8 model, on the speakers that choices were not made on; None where there were none
     costs : of the run's network and of the reference's, as their metrics have it
     """
 
     run: str
     reference: str
     models: dict[str, Comparison]
+    unseen: Comparison | None
     costs: tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -263,8 +270,11 @@ def against_references(folder: Path, rows: dict[str, NamedRun]) -> list[Against]
             continue
         a, b = (str(folder / of.name) for of in (reference, row))
         models = {model: runs.differences(a, b, model, ("ua",))[0]["ua"] for model in runs.JUDGED}
+        unseen = None
+        if row.unseen is not None:
+            unseen = runs.differences(a, b, SHIPS, ("ua",), row.unseen.chosen_on)[0]["ua"]
         costs = (row.metrics["model"], reference.metrics["model"])
-        found.append(Against(row.name, reference.name, models, costs))
+        found.append(Against(row.name, reference.name, models, unseen, costs))
     return found
 
 

@@ -1,5 +1,6 @@
 """Runs, wherever they are kept: their predictions, and how two of them compare."""
 
+from collections.abc import Collection
 from io import StringIO
 from pathlib import Path
 from textwrap import wrap
@@ -57,11 +58,15 @@ def _of_revision(rev: str) -> str:
 
 
 def differences(
-    a: str, b: str, model: str, wanted: tuple[str, ...] = ("ua", "wa")
+    a: str,
+    b: str,
+    model: str,
+    wanted: tuple[str, ...] = ("ua", "wa"),
+    without: Collection[str] = (),
 ) -> tuple[dict[str, Comparison], str]:
     """The `wanted` scores of B minus A, by their names, and who was kept out in both runs.
 
-    The runs are given as for `predictions`.
+    The runs are given as for `predictions`; clips of the speakers `without` are left out of both.
 
     Raises
     ------
@@ -80,6 +85,7 @@ def differences(
                 c.removeprefix("predicted_") for c in rows if c.startswith("predicted_")
             )
             raise SernetError(f"{where} has no predictions of {model!r}, expected one of: {known}")
+    tables = {where: rows[~rows["speaker"].isin(without)] for where, rows in tables.items()}
     scores = {score: compare(tables[a], tables[b], column, score) for score in wanted}
     folds = [tables[where].sort_values("clip")["fold"] for where in (a, b)]
     if not np.array_equal(*(pd.factorize(of)[0] for of in folds)):

@@ -14,12 +14,14 @@ from pipeline.mcu.boards import Sizes
 from pipeline.reporting.experiments import Against, NamedRun, Peers
 from pipeline.reporting.runs import JUDGED
 from pipeline.scoring.protocols import BEST_TEST_EPOCH, HONEST, MODELS, PAPERS, SHIPS, protocol
+from pipeline.scoring.speakers import Comparison
 from pipeline.splits import KINDS
 
 BEGIN = "<!-- {name}: made by `sernet {command}` -->"
 END = "<!-- end of {name} -->"
 NOT_RUN = "not run"
 NOT_MEASURED = "not measured"  # of a run from before it was
+UNSEEN = "on the speakers that choices were not made on"
 
 
 def markdown(columns: list[str], rows: list[list[str]], numbers: int) -> str:
@@ -69,7 +71,7 @@ def results(rows: dict[str, NamedRun]) -> str:
         )
     columns = [
         "run", "corpus", "epochs", "paper's protocol, float: UA % (95 %)", "honest, float: UA % (95 %)",
-        "**honest, int8 that ships: UA % (95 %)**", "the same, on speakers that no choice was scored on", "MACs",
+        "**honest, int8 that ships: UA % (95 %)**", f"the same, {UNSEEN}", "MACs",
         "file, bytes",
     ]  # fmt: skip
     return markdown(columns, lines, 7)
@@ -119,7 +121,7 @@ def table_1(rows: dict[str, NamedRun]) -> str:
         cells = [row.on + row.remark, row.name]
         cells += [_percent((row.paper or {}).get(score)) for score in ("ua", "wa", "f1")]
         if row.metrics is None:
-            lines.append([*cells, NOT_RUN, "", NOT_RUN, "", "", ""])
+            lines.append([*cells, NOT_RUN, "", "", NOT_RUN, "", "", ""])
             continue
         best, honest, shipped = (row.metrics[key] for key in (PAPERS, "float", SHIPS))
         lines.append(
@@ -127,6 +129,7 @@ def table_1(rows: dict[str, NamedRun]) -> str:
                 *cells,
                 _with_interval(best),
                 _percent(best["wa"]),
+                _percent(best["f1"]),
                 _with_interval(honest),
                 _percent(honest["wa"]),
                 _with_interval(shipped),
@@ -135,9 +138,9 @@ def table_1(rows: dict[str, NamedRun]) -> str:
         )
     columns = [
         "corpus", "row", "printed: UA %", "WA %", "F1 %", "ours, paper's protocol: UA % (95 %)", "WA %",
-        "ours, honest: UA % (95 %)", "WA %", "int8, honest: UA % (95 %)", "int8 file, bytes",
+        "F1 %", "ours, honest: UA % (95 %)", "WA %", "int8, honest: UA % (95 %)", "int8 file, bytes",
     ]  # fmt: skip
-    return markdown(columns, lines, 9)
+    return markdown(columns, lines, 10)
 
 
 def table_of_peers(peers: Peers, rows: dict[str, NamedRun]) -> str:
@@ -173,20 +176,24 @@ def against_references(found: list[Against]) -> str:
     for of in found:
         cells = [of.run, of.reference]
         for model in JUDGED:
-            points = of.models[model]
-            ends = points.interval
-            between = f" ({ends.low:+.2f} to {ends.high:+.2f})" if ends else ""
-            cells += [f"{points.difference:+.2f}{between}", f"{points.p:.4f}"]
+            cells += [_points(of.models[model]), f"{of.models[model].p:.4f}"]
         macs, file = ([cost[key] for cost in of.costs] for key in ("macs", "flash_bytes"))
         cells.append(of.models[SHIPS].verdict)
+        cells.append("" if of.unseen is None else _points(of.unseen))
         cells.append(f"{macs[0] / 1e6:.0f} M of {macs[1] / 1e6:.0f} M")
         cells.append(f"{file[0]:,} of {file[1]:,}")
         lines.append(cells)
     columns = [
-        "run", "minus", "float: UA points (95 %)", "p", "int8 that ships: UA points (95 %)", "p", "which is", "MACs",
-        "file, bytes",
+        "run", "minus", "float: UA points (95 %)", "p", "int8 that ships: UA points (95 %)", "p", "which is",
+        f"int8 that ships, {UNSEEN}: UA points (95 %)", "MACs", "file, bytes",
     ]  # fmt: skip
-    return markdown(columns, lines, 7)
+    return markdown(columns, lines, 8)
+
+
+def _points(of: Comparison) -> str:
+    """A difference with its 95 % interval, where it has one."""
+    ends = of.interval
+    return f"{of.difference:+.2f}" + (f" ({ends.low:+.2f} to {ends.high:+.2f})" if ends else "")
 
 
 def in_use(rows: dict[str, NamedRun]) -> str:
