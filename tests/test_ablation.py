@@ -142,8 +142,8 @@ def test_a_plan_that_is_not_of_its_form_is_one_line(
 def test_variants_in_the_mix_start_from_the_recipe_of_the_run(write_params: Any) -> None:
     plan = ablation.plan(ROOT / ablation.PLAN)
     rows, _ = experiments.read(ROOT / experiments.FOLDER)
-    for corpus in ("emodb4", "emodb2s"):
-        recipe = params.load(changes=rows[f"{corpus}-small-lifter"].set)
+    for corpus, run in (("emodb4", "small"), ("emodb2s", "small-lifter")):
+        recipe = params.load(changes=rows[f"{corpus}-{run}"].set)
         parts = ablation.MEASURED_WITH
         mix = plan.params(f"{corpus}-mix", "base")
         assert mix.model_dump(include=parts) == recipe.model_dump(include=parts)
