@@ -98,9 +98,9 @@ def made(folder: Path, name: str, right: float, seed: int, **changes: Any) -> No
 
 
 def test_each_run_is_held_against_the_reference_of_its_corpus(folder: Path) -> None:
-    shutil.copy(ROOT / "experiments" / "ablation.yaml", folder)
-    plan = folder / "ablation.yaml"
-    plan.write_text(plan.read_text().replace('["03", "08", "09", "10", "11"]', '["01", "04"]'))
+    plan = (ROOT / "experiments" / "ablation.yaml").read_text()
+    plan = plan.replace('["03", "08", "09", "10", "11"]', '["01", "04"]')
+    (folder / "ablation.yaml").write_text(plan)
     made(folder, "emodb4-ce", 0.6, seed=1)
     made(folder, "emodb4-small", 0.9, seed=2, model={"flash_bytes": 195_840, "macs": 24_000_000})
     made(folder, "emodb4-short", 0.6, seed=1)

@@ -86,9 +86,6 @@ class AblationPlan:
     def column(self, done: Results, start: str) -> "Column":
         keys = {variant: self.key(start, variant) for variant in self.variants}
         yardsticks = {variant: self.yardstick(variant) for variant in self.variants}
-        # One that the first variant has already is not measured beside it: they are the same.
-        same = {variant for variant, key in keys.items() if key == keys[self.first]}
-        yardsticks |= {variant: self.first for variant, of in yardsticks.items() if of in same}
         return Column(self.first, keys, yardsticks, done.get(start, {}))
 
 
@@ -123,6 +120,8 @@ class Column:
         found, yardstick = self.result(variant), self.yardsticks[variant]
         if found is None:
             return NOT_RUN
+        if yardstick is not None and self.has(yardstick):
+            yardstick = self.first
         held_to = None if yardstick is None else self.result(yardstick)
         if held_to is None:
             return f"{found['ua']:.2f}"

@@ -98,7 +98,9 @@ class NamedRun:
         if of := self.unseen:
             if self.chosen:
                 said.append(f"its recipe was chosen on {len(of.chosen_on)} of the speakers")
-            said.append(f"int8 on the {of.speakers} that choices were not made on: UA {of}")
+            said.append(
+                f"int8 on the {of.speakers} speakers that choices were not made on: UA {of}"
+            )
         return "".join(f"; {text}" for text in said)
 
 
@@ -208,10 +210,13 @@ def read(folder: Path) -> tuple[dict[str, NamedRun], list[Peers]]:
         ROWS is not of its form.
     """
     content = _rows(folder)
-    rests_on_choices = {entry.corpus for entry in content.rows.values() if entry.chosen}
+    made = {name for name in content.rows if (folder / name / paths.METRICS.name).is_file()}
+    rest_on_choices = {entry.corpus for entry in content.rows.values() if entry.chosen}
+    apart = {name for name in made if content.rows[name].corpus in rest_on_choices}
+    chosen_on = plan_file.read(folder / ABLATION).speakers if apart else []
     rows = {}
     for name, entry in content.rows.items():
-        done = (folder / name / paths.METRICS.name).is_file()
+        done = name in made
         metrics, evaluation = (
             read_json(folder / name / file.name) if done else None for file in RESULTS
         )
@@ -225,9 +230,7 @@ def read(folder: Path) -> tuple[dict[str, NamedRun], list[Peers]]:
             evaluation,
             entry.note,
             entry.chosen,
-            Unseen.of(folder / name, plan_file.read(folder / ABLATION).speakers)
-            if done and entry.corpus in rests_on_choices
-            else None,
+            Unseen.of(folder / name, chosen_on) if name in apart else None,
         )
     return rows, content.peers
 
